@@ -1,0 +1,42 @@
+"""Differentiable pharmacodynamics of IPEX syndrome. Research tool, not medical advice."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "catalogue": "records.library",
+    "compare": "planning.comparison",
+    "load_drug": "records.library",
+    "load_parameters": "records.library",
+    "load_patient": "records.library",
+    "load_regimen": "records.library",
+    "simulate": "simulation.simulation",
+    "virtual_population": "simulation.population",
+    "write_report": "report.html",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from ipex_pd.planning.comparison import compare as compare
+    from ipex_pd.records.library import catalogue as catalogue
+    from ipex_pd.records.library import load_drug as load_drug
+    from ipex_pd.records.library import load_parameters as load_parameters
+    from ipex_pd.records.library import load_patient as load_patient
+    from ipex_pd.records.library import load_regimen as load_regimen
+    from ipex_pd.report.html import write_report as write_report
+    from ipex_pd.simulation.population import virtual_population as virtual_population
+    from ipex_pd.simulation.simulation import simulate as simulate
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"ipex_pd.{_HOME[name]}"), name)
+    raise AttributeError(f"module `ipex_pd` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,1 @@
+"""What the science says, in sympy."""

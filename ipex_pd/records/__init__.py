@@ -1,0 +1,1 @@
+"""What people write: parameters, drugs, patients, regimens, and where they are kept."""

@@ -1,0 +1,1 @@
+"""Simulate patients and populations; endpoints."""

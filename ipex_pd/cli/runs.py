@@ -1,0 +1,180 @@
+"""The run folder: what was asked, what came out and in which surroundings; never overwritten silently."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ipex_pd.cli.console import to_json
+from ipex_pd.errors import OutputError, UsageError
+
+_NOTED_PACKAGES = ("ipex-pd", "numpy", "scipy", "sympy", "jax", "jaxlib", "diffrax", "pandas", "pydantic", "pint")
+
+
+def write_atomically(path: Path, text: str, *, kept: str = "") -> None:
+    """Write ``text`` to ``path`` at once or not at all: a half-written file is never left under its name.
+
+    Args:
+        path: the file; an older one is replaced only when the new one is complete.
+        text: its content.
+        kept: what is already safe, said in the error when this write fails.
+
+    Raises:
+        OutputError: the file cannot be written, for example because the disk is full.
+    """
+    handle, temporary = None, None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise _output_error(path, error, kept) from error
+
+
+def _output_error(path: Path, error: OSError, kept: str) -> OutputError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return OutputError(
+        "the disk is full" if full else f"cannot be written ({error.strerror or error})",
+        code="output.disk-full" if full else "output.not-writable",
+        where=str(path),
+        rule=kept or "Nothing was written under this name",
+        cure="Free some space, or choose another place with `--out`" if full else "Choose a place that can be written",
+    )
+
+
+def require_writable_file(path: Path, option: str) -> None:
+    """Refuse a file that could not be written, before hours of work.
+
+    Raises:
+        UsageError: its folder does not exist, or it is itself a folder.
+    """
+    if path.is_dir():
+        raise UsageError(f"`{path}` is a folder", where=option, rule="A file is written here", cure="Name a file")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"the folder `{path.absolute().parent}` does not exist",
+            where=option,
+            rule="A file is written into an existing folder",
+            cure=f"Create it first: mkdir -p {path.parent}",
+        )
+
+
+class RunFolder:
+    """A folder that receives one run.
+
+    Every file is written atomically, as soon as it is ready; ``env.json`` says at the end whether the run finished.
+
+    Args:
+        path: the folder; created with its parents.
+        command: the command and its options, for ``env.json``.
+        overwrite: replace an older run in this folder.
+
+    Raises:
+        UsageError: the folder holds something and ``overwrite`` is false, or it is no run folder and must not be emptied.
+        OutputError: the folder cannot be created.
+    """
+
+    def __init__(self, path: Path, command: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.path = path
+        self.written: list[str] = []
+        self._command = dict(command)
+        self._started = datetime.now(UTC)
+        self._log: list[str] = []
+        self._claim(overwrite)
+        self.log("started: " + " ".join(sys.argv))
+        self._write_environment("running")
+
+    def _claim(self, overwrite: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"`{self.path}` is a file", where="--out", rule="A run is written into a folder")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not overwrite:
+                raise UsageError(
+                    f"the folder `{self.path}` already holds something",
+                    code="usage.folder-exists",
+                    where="--out",
+                    rule="A run never overwrites an older one silently",
+                    cure="Name another folder, or add `--overwrite`",
+                )
+            if not (self.path / "env.json").is_file():
+                raise UsageError(
+                    f"the folder `{self.path}` holds files that are no run of ipex-pd",
+                    code="usage.folder-not-a-run",
+                    where="--out",
+                    rule="`--overwrite` replaces runs only (folders with an `env.json`)",
+                    cure="Name another folder",
+                )
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _output_error(self.path, error, "") from error
+
+    @property
+    def kept(self) -> str:
+        """A sentence naming the files that are complete."""
+        return f"Kept in {self.path}: {', '.join(self.written)}" if self.written else f"Nothing is kept in {self.path}"
+
+    def write(self, name: str, text: str) -> None:
+        """Write one file of the run. Raises: OutputError."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text, kept=self.kept)
+        if name not in self.written:
+            self.written.append(name)
+
+    def keep_input(self, kind: str, source: Path) -> None:
+        """Copy an input file as it was given. Raises: OutputError."""
+        self.write(f"inputs/{kind}_{source.name}", source.read_text(encoding="utf-8"))
+
+    def log(self, line: str) -> None:
+        """Add a line, with its time, to ``log.txt``. Raises: OutputError."""
+        self._log.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}")
+        write_atomically(self.path / "log.txt", "\n".join(self._log) + "\n", kept=self.kept)
+
+    def finish(self, state: str = "finished") -> None:
+        """Note how the run ended: ``finished``, ``interrupted`` or ``failed``. Raises: OutputError."""
+        self.log(state)
+        self._write_environment(state)
+
+    def _write_environment(self, state: str) -> None:
+        elapsed = (datetime.now(UTC) - self._started).total_seconds()
+        environment = {
+            "state": state,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(elapsed, 2),
+            "options": self._command,
+            **surroundings(),
+        }
+        write_atomically(self.path / "env.json", to_json(environment) + "\n", kept=self.kept)
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions and platform of this machine."""
+    versions = {}
+    for package in _NOTED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+    }

@@ -1,1 +1,1 @@
-"""Figures, tables and HTML reports."""
+"""Figures, tables and the HTML report."""

@@ -1,0 +1,125 @@
+"""`ipex-pd compare`: the same virtual patients under several regimens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ipex_pd.cli import console
+from ipex_pd.cli.options import (
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    PatientOption,
+    SeedOption,
+    YearsOption,
+    complete_regimen,
+    read_patient,
+    read_regimens,
+)
+from ipex_pd.cli.runs import RunFolder, require_writable_file, write_atomically
+from ipex_pd.errors import UsageError
+
+if TYPE_CHECKING:
+    from ipex_pd.planning.comparison import Comparison
+    from ipex_pd.simulation.results import Simulation
+
+
+def compare(
+    patient: PatientOption,
+    regimen: Annotated[
+        list[str],
+        typer.Option(
+            "--regimen",
+            "-r",
+            metavar="NAME|FILE",
+            help="A regimen: a shipped name or a YAML file. Give at least two; the first is the reference.",
+            autocompletion=complete_regimen,
+        ),
+    ],
+    patients: Annotated[int, typer.Option("--patients", min=1, help="Virtual patients drawn around the child.")] = 100,
+    years: YearsOption = 5.0,
+    seed: SeedOption = 1,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write the report here, one self-contained HTML file."),
+    ] = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare regimens over the same virtual patients, with differences and intervals.
+
+    Example: ipex-pd compare --patient seidel_2009 --regimen untreated --regimen sirolimus --report report.html
+    """
+    if len(regimen) < 2:
+        raise UsageError(
+            "one regimen cannot be compared",
+            where="--regimen",
+            rule="A comparison needs at least two",
+            cure="Add one, for example `--regimen untreated`",
+        )
+    if report is not None:
+        require_writable_file(report, "--report")
+    regimens = read_regimens(regimen)
+    child = read_patient(patient)
+    options = {
+        "command": "compare",
+        "patient": patient,
+        "regimens": list(regimen),
+        "patients": patients,
+        "years": years,
+        "seed": seed,
+    }
+    folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
+    if folder is not None:
+        folder.keep_inputs(patients=[patient], regimens=regimen)
+
+    from ipex_pd.planning.comparison import compare as compare_regimens
+    from ipex_pd.simulation.population import virtual_population
+
+    finished: list[str] = []
+    with (
+        console.progress("Simulating", len(regimens), quiet=json) as advance,
+        console.interruptible(folder, lambda: f"Finished regimens: {', '.join(finished) or 'none'}."),
+    ):
+
+        def keep(name: str, simulation: Simulation) -> None:
+            finished.append(name)
+            if folder is not None:
+                folder.write(f"simulations/{name}.csv", simulation.to_frame().to_csv(index=False))
+                folder.log(f"finished: {name}")
+            advance(name)
+
+        population = virtual_population(child, patients, seed=seed)
+        comparison = compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
+    _deliver(comparison, report, folder, as_json=json)
+
+
+def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:
+    from ipex_pd.report.html import render_report
+    from ipex_pd.report.tables import endpoint_rows
+
+    if folder is not None:
+        folder.write("result.json", comparison.to_json())
+        folder.write("endpoints.csv", comparison.endpoints.to_csv(index=False))
+        folder.write("differences.csv", comparison.differences.to_csv(index=False))
+    page = render_report(comparison) if report is not None or folder is not None else ""
+    if folder is not None:
+        folder.write("report.html", page)
+        folder.finish()
+        console.say(f"The run is in {folder.path}.")
+    if report is not None:
+        replaced = report.exists()
+        write_atomically(report, page, kept=folder.kept if folder is not None else "")
+        console.say(f"{'Replaced' if replaced else 'Wrote'} the report {report}.")
+    for name, simulation in comparison.simulations.items():
+        for warning in simulation.warnings:
+            console.warn(f"{name}: {warning}")
+    if as_json:
+        console.emit_text(comparison.to_json())
+    else:
+        columns, rows = endpoint_rows(comparison)
+        console.emit_table("Median over the virtual patients, with the 5-95 % range", columns, rows)

@@ -1,0 +1,96 @@
+"""`ipex-pd simulate`: one child, or virtual patients around one, under one regimen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ipex_pd.cli import console
+from ipex_pd.cli.options import (
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    PatientOption,
+    SeedOption,
+    YearsOption,
+    complete_regimen,
+    read_patient,
+    read_regimens,
+)
+from ipex_pd.cli.runs import RunFolder
+
+if TYPE_CHECKING:
+    from ipex_pd.simulation.results import Simulation
+
+
+def simulate(
+    patient: PatientOption,
+    regimen: Annotated[
+        str,
+        typer.Option(
+            "--regimen",
+            "-r",
+            metavar="NAME|FILE",
+            help="The regimen: a shipped name (see `ipex-pd catalogue regimens`) or a YAML file.",
+            autocompletion=complete_regimen,
+        ),
+    ],
+    years: YearsOption = 2.0,
+    population: Annotated[
+        int,
+        typer.Option(
+            "--population", min=1, help="Virtual patients drawn around the child; 1 is the child as described."
+        ),
+    ] = 1,
+    seed: SeedOption = 1,
+    output_every: Annotated[float, typer.Option("--output-every", min=0.01, help="Time between outputs [day].")] = 7.0,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Simulate a child, or virtual patients around the child, under one regimen.
+
+    Example: ipex-pd simulate --patient seidel_2009 --regimen prednisolone_tacrolimus --years 2
+    """
+    (name, treatment), *_ = read_regimens([regimen]).items()
+    child = read_patient(patient)
+    options = {
+        "command": "simulate",
+        "patient": patient,
+        "regimen": regimen,
+        "years": years,
+        "population": population,
+        "seed": seed,
+        "output_every_days": output_every,
+    }
+    folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
+    if folder is not None:
+        folder.keep_inputs(patients=[patient], regimens=[regimen])
+
+    from ipex_pd.simulation.population import virtual_population
+    from ipex_pd.simulation.simulation import simulate as run_simulation
+
+    with console.interruptible(folder, lambda: "No patient was finished."):
+        group = child if population == 1 else virtual_population(child, population, seed=seed)
+        simulation = run_simulation(group, treatment, years=years, output_every=output_every)
+    _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
+
+
+def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder | None, *, as_json: bool) -> None:
+    from ipex_pd.report.tables import simulation_summary, summary_rows
+
+    result = {**options, **simulation_summary(simulation)}
+    if folder is not None:
+        folder.write("result.json", console.to_json(result) + "\n")
+        folder.write("quantities.csv", simulation.to_frame().to_csv(index=False))
+        folder.write("endpoints.csv", simulation.endpoints().to_csv(index=False))
+        folder.finish()
+        console.say(f"The run is in {folder.path}.")
+    for warning in simulation.warnings:
+        console.warn(warning)
+    if as_json:
+        console.emit_json(result)
+    else:
+        columns, rows = summary_rows(simulation)
+        console.emit_table(f"{options['patient']} under {options['regimen_name']}, median (5-95 %)", columns, rows)

@@ -1,0 +1,271 @@
+"""The report: one self-contained HTML file that opens offline, prints on A4 and reads on a phone."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from ipex_pd.errors import OutputError
+from ipex_pd.report import figures, narrative, tables
+
+if TYPE_CHECKING:
+    from ipex_pd.planning.comparison import Comparison
+
+_SHARE = (0.0, 1.0)
+
+
+class PanelPlan(NamedTuple):
+    """A quantity to be drawn, its heading and its axis."""
+
+    quantity: str
+    title: str
+    log: bool = False
+    limits: tuple[float, float] | None = None
+
+
+class Picture(NamedTuple):
+    """A drawn figure, its text alternative, and whether it takes the whole width."""
+
+    svg: Markup
+    alternative: str
+    wide: bool = False
+
+
+ORGANS = (
+    PanelPlan("gut_injury", "Gut injury", limits=_SHARE),
+    PanelPlan("skin_injury", "Skin injury", limits=_SHARE),
+    PanelPlan("liver_injury", "Liver injury", limits=_SHARE),
+    PanelPlan("kidney_injury", "Kidney injury", limits=_SHARE),
+    PanelPlan("lung_injury", "Lung injury", limits=_SHARE),
+    PanelPlan("blood_injury", "Blood-cell injury", limits=_SHARE),
+    PanelPlan("beta_cell_mass", "Beta cells left", limits=_SHARE),
+    PanelPlan("thyroid_mass", "Thyroid left", limits=_SHARE),
+    PanelPlan("renal_scarring", "Kidney scarring", limits=_SHARE),
+    PanelPlan("weight_z", "Weight for age"),
+    PanelPlan("height_z", "Height for age"),
+)
+IMMUNE = (
+    PanelPlan("ige", "Serum IgE", log=True),
+    PanelPlan("autoantibody", "Autoantibody", log=True),
+    PanelPlan("functional_treg_percent", "Working Treg of CD4"),
+    PanelPlan("treg_percent", "FOXP3+ cells of CD4"),
+    PanelPlan("chimerism_treg", "Donor share of Treg", limits=_SHARE),
+    PanelPlan("eosinophils", "Eosinophils", log=True),
+)
+SURVIVAL = (
+    PanelPlan("survival", "Alive", limits=_SHARE),
+    PanelPlan("organ_free_survival", "Alive without lasting organ loss", limits=_SHARE),
+)
+
+
+def write_report(comparison: Comparison, path: str | Path) -> Path:
+    """Write the report of a comparison.
+
+    Args:
+        comparison: what `compare` returned.
+        path: the HTML file; an older one is replaced when the new one is complete.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    target = Path(path)
+    page = render_report(comparison)
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OutputError(
+            f"the report cannot be written ({error.strerror or error})", where=str(target), cure="Choose another place"
+        ) from error
+    return target
+
+
+def render_report(comparison: Comparison) -> str:
+    """The report as one HTML text."""
+    environment = Environment(
+        loader=PackageLoader("ipex_pd.report", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(_content(comparison))
+
+
+def report_figures(comparison: Comparison) -> dict[str, list[tuple[str, Figure]]]:
+    """Every figure of the report by section, each with its text alternative."""
+    look = figures.styles(list(comparison.simulations))
+    return {
+        "survival": _survival(comparison, look),
+        "organs": _panels(comparison, ORGANS, look),
+        "immune": _panels(comparison, IMMUNE, look),
+        "exposure": _exposure(comparison, look),
+        "causes": _causes(comparison, look),
+    }
+
+
+def _content(comparison: Comparison) -> dict[str, Any]:
+    look = figures.styles(list(comparison.simulations))
+    pictures = {
+        section: [_picture(f"{section}-{i}", text, figure) for i, (text, figure) in enumerate(items)]
+        for section, items in report_figures(comparison).items()
+    }
+    reference, *others = comparison.regimens
+    return {
+        "notice": narrative.NOTICE,
+        "legend": [_legend(name, look[name], regimen.in_words()) for name, regimen in comparison.regimens.items()],
+        "summary": list(zip((s.letter for s in look.values()), narrative.summary_sentences(comparison), strict=True)),
+        "differences_told": narrative.difference_sentences(comparison),
+        "cautions": narrative.caution_sentences(comparison),
+        "patients": _lines(comparison.patients.description),
+        "pictures": pictures,
+        "letters": [look[name].letter for name in comparison.regimens],
+        "reference": look[reference].letter,
+        "others": [look[name].letter for name in others],
+        "endpoints": tables.endpoint_rows(comparison),
+        "differences": tables.difference_rows(comparison),
+        "meanings": tables.endpoint_meanings(comparison),
+        "windows": _windows(comparison),
+        "numerics": _numerics(comparison, look),
+        "assumptions": list(comparison.assumptions),
+        "sources": list(comparison.sources),
+        "run": _run_data(comparison),
+    }
+
+
+def _lines(text: str | Iterable[str]) -> list[str]:
+    return text.splitlines() if isinstance(text, str) else list(text)
+
+
+def _legend(name: str, style: figures.Style, words: str | Iterable[str]) -> dict[str, Any]:
+    dashes = " ".join(f"{2 * d:g}" for d in style.dashes) or "none"
+    return {
+        "letter": style.letter,
+        "colour": style.colour,
+        "dashes": dashes,
+        "name": tables.plain_name(name),
+        "words": _lines(words),
+    }
+
+
+def _picture(name: str, alternative: str, figure: Figure) -> Picture:
+    wide = figure.get_size_inches()[0] > figures.PANEL_INCHES[0] + 0.1
+    return Picture(Markup(figures.to_svg(figure, name)), alternative, wide)  # noqa: S704
+
+
+def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
+    drawn = []
+    for plan in SURVIVAL:
+        courses = _courses(comparison, plan.quantity, look)
+        if courses:
+            drawn.append((f"{plan.title}, every regimen", _plain(plan, "", courses)))
+        for name, style in look.items():
+            if any(one.style == style for one in courses):
+                title = f"{plan.title}: {style.letter} and its range"
+                alternative = f"{plan.title} under {tables.plain_name(name)}, with the range over virtual patients"
+                drawn.append((alternative, figures.highlight_panel(title, courses, style)))
+    return drawn
+
+
+def _panels(
+    comparison: Comparison, plans: Sequence[PanelPlan], look: dict[str, figures.Style]
+) -> list[tuple[str, Figure]]:
+    drawn = []
+    for plan in plans:
+        courses = _courses(comparison, plan.quantity, look)
+        if any(np.nanmax(np.abs(one.values), initial=0.0) > 0 for one in courses):
+            unit = next(s.units[plan.quantity] for s in comparison.simulations.values() if plan.quantity in s)
+            drawn.append((f"{plan.title} over time, every regimen", _plain(plan, unit, courses)))
+    return drawn
+
+
+def _plain(plan: PanelPlan, unit: str, courses: Sequence[figures.Course]) -> Figure:
+    shown = "" if unit in {"1", "fraction"} else unit
+    return figures.course_panel(plan.title, shown, courses, log=plan.log, limits=plan.limits)
+
+
+def _courses(comparison: Comparison, quantity: str, look: dict[str, figures.Style]) -> list[figures.Course]:
+    return [figures.course(s, quantity, look[n]) for n, s in comparison.simulations.items() if quantity in s]
+
+
+def _exposure(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
+    drawn = []
+    for drug, (quantity, window, unit) in _exposures(comparison).items():
+        courses = [
+            figures.course(s, quantity, look[n])
+            for n, s in comparison.simulations.items()
+            if any(item.drug == drug for item in s.exposures)
+        ]
+        figure = figures.course_panel(tables.plain_name(drug).capitalize(), unit, courses, window=window)
+        drawn.append((f"{drug} concentration over time" + (" with its target window" if window else ""), figure))
+    return drawn
+
+
+def _exposures(comparison: Comparison) -> dict[str, tuple[str, tuple[float, float] | None, str]]:
+    found: dict[str, tuple[str, tuple[float, float] | None, str]] = {}
+    for simulation in comparison.simulations.values():
+        for item in simulation.exposures:
+            window = (item.low, item.high) if item.low is not None and item.high is not None else None
+            if item.drug not in found or (window and found[item.drug][1] is None):
+                found[item.drug] = (item.concentration, window, simulation.units[item.concentration])
+    return found
+
+
+def _windows(comparison: Comparison) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, simulation in comparison.simulations.items():
+        for item in simulation.exposures:
+            if item.low is not None and item.high is not None:
+                unit = simulation.units[item.concentration]
+                target = f"{item.drug} {tables.number(item.low)} to {tables.number(item.high)} {unit}"
+                rows.append((tables.plain_name(name), target, item.window_source))
+    return rows
+
+
+def _causes(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
+    shares = {name: tables.causes_of_death(simulation) for name, simulation in comparison.simulations.items()}
+    if not any(shares.values()):
+        return []
+    return [("Expected deaths by cause, every regimen", figures.cause_panel("Expected deaths by cause", shares, look))]
+
+
+def _numerics(comparison: Comparison, look: dict[str, figures.Style]) -> list[dict[str, Any]]:
+    rows = []
+    for name, simulation in comparison.simulations.items():
+        alive = np.asarray(simulation.alive)
+        errors = np.asarray(simulation.error, dtype=float)[alive]
+        routes = sorted(set(simulation.route))
+        rows.append(
+            {
+                "letter": look[name].letter,
+                "patients": len(simulation),
+                "error": f"{errors.max():.1e}" if errors.size else "–",
+                "route": ", ".join(f"{route} ({list(simulation.route).count(route)})" for route in routes),
+                "failed": [p for p, fine in zip(simulation.patients, alive, strict=True) if not fine],
+                "warnings": list(simulation.warnings),
+            }
+        )
+    return rows
+
+
+def _run_data(comparison: Comparison) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("ipex-pd", "jax", "diffrax", "numpy"))
+    digest = hashlib.sha256(comparison.to_json().encode()).hexdigest()
+    settings = [(tables.plain_name(str(key)), str(value)) for key, value in comparison.settings.items()]
+    return [
+        *settings,
+        ("written", datetime.now(UTC).date().isoformat()),
+        ("versions", f"{versions}, Python {platform.python_version()}"),
+        ("SHA-256 of the result", digest),
+    ]

@@ -1,0 +1,86 @@
+"""The summary in plain sentences: numbers with their ranges, and what they do not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipex_pd.report.tables import band, cell, plain_name
+
+if TYPE_CHECKING:
+    from ipex_pd.planning.comparison import Comparison
+    from ipex_pd.simulation.results import Simulation
+
+NOTICE = (
+    "Research tool, not medical advice. These are results of a mathematical model, not of a trial. "
+    "They must not be used to decide about a patient."
+)
+
+# Quantities of which the last value is told, with the words for it and the factor to the unit told.
+_TOLD = (
+    ("beta_cell_mass", "insulin-producing beta cells left", 100.0, "% of normal"),
+    ("weight_z", "weight z-score", 1.0, "SD"),
+    ("functional_treg_percent", "working regulatory T cells", 1.0, "% of CD4"),
+)
+
+
+def final(simulation: Simulation, quantity: str) -> NDArray[np.float64]:
+    """The last value of a quantity in every patient whose numbers are finite, (patient,)."""
+    return np.asarray(simulation[quantity], dtype=float)[np.asarray(simulation.alive), -1]
+
+
+def summary_sentences(comparison: Comparison) -> list[str]:
+    """What happens under each regimen, one sentence each, in the order asked."""
+    return [_sentence(name, simulation) for name, simulation in comparison.simulations.items()]
+
+
+def _sentence(name: str, simulation: Simulation) -> str:
+    years = simulation.horizon / 365.25
+    alive = 100.0 * final(simulation, "survival")
+    middle = band(alive[:, None])
+    text = (
+        f"{plain_name(name).capitalize()}: of 100 such children the model expects {np.mean(alive):.0f} to be alive after "
+        f"{years:.3g} years ({_range(middle.low[0], middle.high[0])} across the virtual patients)"
+    )
+    told = []
+    for quantity, words, factor, unit in _TOLD:
+        if quantity in simulation:
+            values = band(factor * final(simulation, quantity)[:, None])
+            told.append(f"{words} {cell(values.median[0], values.low[0], values.high[0])} {unit}")
+    return text + (f". Among them, at the end: {'; '.join(told)}." if told else ".")
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.0f} in each" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+
+
+def difference_sentences(comparison: Comparison) -> list[str]:
+    """The change of survival against the reference, paired within each virtual patient."""
+    reference, *others = comparison.regimens
+    base = comparison.simulations[reference]
+    sentences = []
+    for name in others:
+        other = comparison.simulations[name]
+        both = np.asarray(base.alive) & np.asarray(other.alive)
+        change = 100.0 * (np.asarray(other["survival"])[both, -1] - np.asarray(base["survival"])[both, -1])
+        middle = band(change[:, None])
+        more = "more" if np.mean(change) >= 0 else "fewer"
+        share = float(np.mean(change > 0))
+        sentences.append(
+            f"{plain_name(name).capitalize()} against {plain_name(reference)}: {abs(np.mean(change)):.0f} {more} of 100 alive at "
+            f"the end ({middle.low[0]:+.0f} to {middle.high[0]:+.0f} across the virtual patients); higher survival in "
+            f"{share:.0%} of them."
+        )
+    return sentences
+
+
+def caution_sentences(comparison: Comparison) -> list[str]:
+    """What the numbers do not say."""
+    return [
+        "The ranges show how virtual patients differ from each other. They do not contain the error of the model itself.",
+        f"{len(comparison.assumptions)} inputs or statements are assumed, not measured; they are listed below. "
+        "Where a conclusion rests on one of them, it is no stronger than that assumption.",
+        "A difference between regimens is a prediction to be tested, not evidence of benefit.",
+    ]

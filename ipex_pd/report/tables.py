@@ -1,0 +1,170 @@
+"""Numbers of simulations and comparisons as rows for people and as plain data for machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipex_pd.simulation.measures import incidence
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipex_pd.planning.comparison import Comparison
+    from ipex_pd.simulation.results import Simulation
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 5.0, 95.0
+DAYS_PER_YEAR = 365.25
+
+
+class Band(NamedTuple):
+    """Median and 5-95 % range over patients."""
+
+    median: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def band(values: NDArray[np.float64]) -> Band:
+    """Median and range over the first axis (patients); patients without a number are left out.
+
+    Args:
+        values: shape (patient, ...).
+    """
+    usable = np.where(np.isfinite(values), values, np.nan)
+    if not np.isfinite(usable).any():
+        empty = np.full(values.shape[1:], np.nan)
+        return Band(empty, empty, empty)
+    low, median, high = np.nanpercentile(usable, [LOW_PERCENTILE, 50.0, HIGH_PERCENTILE], axis=0)
+    return Band(median, low, high)
+
+
+def number(value: float) -> str:
+    """Three significant digits, without exponents where people do not expect them."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude >= 6 or magnitude < -4:
+        return f"{value:.2e}"
+    text = f"{value:,.{max(0, 2 - magnitude)}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace(",", "\u202f").replace("-", "\u2212")
+
+
+class Cell(NamedTuple):
+    """A median and, where patients differ, their range."""
+
+    middle: str
+    spread: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.middle} ({self.spread})" if self.spread else self.middle
+
+
+def cell(median: float, low: float, high: float) -> Cell:
+    """``median (low to high)``; the median alone where all patients agree or only one was simulated."""
+    if not math.isfinite(median):
+        return Cell("not reached" if median == math.inf else "–")
+    if low == high == median or not math.isfinite(low):
+        return Cell(number(median))
+    upper = "not reached" if high == math.inf else number(high)
+    return Cell(number(median), f"{number(low)} to {upper}")
+
+
+def plain_name(name: str) -> str:
+    """``prednisolone_tacrolimus`` as ``prednisolone tacrolimus``."""
+    return name.replace("_", " ")
+
+
+class Row(NamedTuple):
+    """One endpoint over several regimens."""
+
+    label: str
+    unit: str
+    cells: tuple[Cell, ...]
+
+
+def endpoint_rows(comparison: Comparison) -> list[Row]:
+    """One row an endpoint, one cell a regimen; endpoints that no regimen can answer are left out."""
+    return _pivot(comparison.endpoints, list(comparison.regimens))
+
+
+def difference_rows(comparison: Comparison) -> list[Row]:
+    """Paired differences against the first regimen, one cell for each of the others."""
+    return _pivot(comparison.differences, list(comparison.regimens)[1:])
+
+
+def _pivot(table: pd.DataFrame, names: Sequence[str]) -> list[Row]:
+    rows = []
+    for endpoint, group in table.groupby("endpoint", sort=False):
+        known = {str(r["regimen"]): cell(r["median"], r["low"], r["high"]) for r in group.to_dict("records")}
+        cells = tuple(known.get(name, Cell("–")) for name in names)
+        if any(item.middle != "–" for item in cells):
+            rows.append(Row(_label(str(endpoint), group), str(group["unit"].iloc[0]), cells))
+    return rows
+
+
+def _label(endpoint: str, group: pd.DataFrame) -> str:
+    return str(group["label"].iloc[0]) if "label" in group.columns else plain_name(endpoint)
+
+
+def endpoint_meanings(comparison: Comparison) -> list[tuple[str, str]]:
+    """Each endpoint with the sentence that defines it, once."""
+    groups = comparison.endpoints.groupby("endpoint", sort=False)
+    return [(_label(str(endpoint), group), str(group["meaning"].iloc[0])) for endpoint, group in groups]
+
+
+def simulation_summary(simulation: Simulation) -> dict[str, Any]:
+    """A simulation as plain data: times, median and range of every quantity, endpoints, and how it was computed."""
+    courses = {}
+    for name in simulation.quantities:
+        middle = band(np.asarray(simulation[name], dtype=float))
+        courses[name] = {
+            "unit": simulation.units[name],
+            "meaning": simulation.meanings.get(name, ""),
+            "median": middle.median.tolist(),
+            "low": middle.low.tolist(),
+            "high": middle.high.tolist(),
+        }
+    return {
+        "patients": list(simulation.patients),
+        "times": {"unit": "day", "values": np.asarray(simulation.times).tolist()},
+        "range": f"{LOW_PERCENTILE:g}-{HIGH_PERCENTILE:g} % of patients",
+        "quantities": courses,
+        "endpoints": simulation.endpoints().to_dict("records"),
+        "route": list(simulation.route),
+        "error": np.asarray(simulation.error).tolist(),
+        "alive": np.asarray(simulation.alive).tolist(),
+        "warnings": list(simulation.warnings),
+    }
+
+
+def summary_rows(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
+    """Column titles and rows: every quantity at the start, in the middle and at the end."""
+    times = np.asarray(simulation.times)
+    picks = sorted({0, len(times) // 2, len(times) - 1})
+    columns = ["quantity", "unit", *(f"{times[i] / DAYS_PER_YEAR:.1f} years" for i in picks)]
+    rows = []
+    for name in simulation.quantities:
+        middle = band(np.asarray(simulation[name], dtype=float))
+        cells = [str(cell(middle.median[i], middle.low[i], middle.high[i])) for i in picks]
+        rows.append([name, simulation.units[name], *cells])
+    return columns, rows
+
+
+def causes_of_death(simulation: Simulation) -> dict[str, float]:
+    """Expected deaths by cause at the end, as a share of all children, competing risks accounted for."""
+    prefix = "cumulative_hazard_"
+    alive = np.asarray(simulation.alive)
+    hazards = {
+        plain_name(name.removeprefix(prefix)): simulation[name][alive]
+        for name in simulation.quantities
+        if name.startswith(prefix)
+    }
+    return {cause: float(np.mean(incidence(hazards, cause)[:, -1])) for cause in hazards} if alive.any() else {}

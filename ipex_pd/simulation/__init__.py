@@ -1,1 +1,1 @@
-"""Simulate patients and populations; endpoints."""
+"""Floor 3: simulate(), its labelled result, endpoints and virtual populations."""

@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ipex_pd.report.tables import DAYS_PER_YEAR, band
@@ -76,6 +77,7 @@ def course_panel(
     log: bool = False,
     limits: tuple[float, float] | None = None,
     window: tuple[float, float] | None = None,
+    bands: float = 0.08,
 ) -> Figure:
     """Medians with faint 5-95 % bands, one line a regimen, each labelled with its letter at its end.
 
@@ -86,11 +88,12 @@ def course_panel(
         log: logarithmic value axis.
         limits: fixed value axis.
         window: target range, drawn as a hatched strip.
+        bands: opacity of the bands; 0 leaves them out.
     """
     figure, axes = _panel(title, unit)
     for one in courses:
         middle = band(one.values)
-        axes.fill_between(one.years, middle.low, middle.high, color=one.style.colour, alpha=0.10, linewidth=0)
+        axes.fill_between(one.years, middle.low, middle.high, color=one.style.colour, alpha=bands, linewidth=0)
         _line(axes, one.years, middle.median, one.style)
     if window is not None:
         axes.axhspan(*window, facecolor="none", edgecolor="#888888", hatch="////", linewidth=0.6, alpha=0.5, zorder=0)
@@ -169,11 +172,11 @@ def to_svg(figure: Figure, name: str) -> str:
 
 
 def _panel(title: str, unit: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=PANEL_INCHES, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=PANEL_INCHES)
+    axes = figure.add_axes((0.125, 0.165, 0.835, 0.725))
     _dress(axes, title, "years since the start")
     if unit:
-        axes.set_ylabel(unit, fontsize=_FONT, color=_INK)
+        axes.set_title(f"[{unit}]", fontsize=_FONT, loc="right", color=_INK)
     return figure, axes
 
 
@@ -196,6 +199,9 @@ def _scale(axes: Axes, courses: Sequence[Course], log: bool, limits: tuple[float
     axes.set_xlim(0, end * 1.07)
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if limits is not None:
         margin = 0.03 * (limits[1] - limits[0])
         axes.set_ylim(limits[0] - margin, limits[1] + margin)

@@ -123,6 +123,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
     }
     reference, *others = comparison.regimens
     return {
+        "child": tables.plain_name(next(iter(comparison.simulations.values())).patient),
         "notice": narrative.NOTICE,
         "legend": [_legend(name, look[name], regimen.in_words()) for name, regimen in comparison.regimens.items()],
         "summary": list(zip((s.letter for s in look.values()), narrative.summary_sentences(comparison), strict=True)),
@@ -169,7 +170,7 @@ def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tu
     for plan in SURVIVAL:
         courses = _courses(comparison, plan.quantity, look)
         if courses:
-            drawn.append((f"{plan.title}, every regimen", _plain(plan, "", courses)))
+            drawn.append((f"{plan.title}, every regimen", figures.course_panel(plan.title, "", courses, limits=_SHARE, bands=0)))
         for name, style in look.items():
             if any(one.style == style for one in courses):
                 title = f"{plan.title}: {style.letter} and its range"

@@ -20,9 +20,9 @@ NOTICE = (
 
 # Quantities of which the last value is told, with the words for it and the factor to the unit told.
 _TOLD = (
-    ("beta_cell_mass", "insulin-producing beta cells left", 100.0, "% of normal"),
-    ("weight_z", "weight z-score", 1.0, "SD"),
-    ("functional_treg_percent", "working regulatory T cells", 1.0, "% of CD4"),
+    ("beta_cell_mass", "beta cells", 100.0, "% of normal"),
+    ("weight_z", "weight", 1.0, "SD"),
+    ("functional_treg_percent", "working Treg", 1.0, "% of CD4"),
 )
 
 
@@ -42,14 +42,14 @@ def _sentence(name: str, simulation: Simulation) -> str:
     middle = band(alive[:, None])
     text = (
         f"{plain_name(name).capitalize()}: of 100 such children the model expects {np.mean(alive):.0f} to be alive after "
-        f"{years:.3g} years ({_range(middle.low[0], middle.high[0])} across the virtual patients)"
+        f"{years:.3g} years ({_range(middle.low[0], middle.high[0])} across the virtual patients)."
     )
     told = []
     for quantity, words, factor, unit in _TOLD:
         if quantity in simulation:
             values = band(factor * final(simulation, quantity)[:, None])
             told.append(f"{words} {cell(values.median[0], values.low[0], values.high[0])} {unit}")
-    return text + (f". Among them, at the end: {'; '.join(told)}." if told else ".")
+    return text + (f" In a child alive by then: {'; '.join(told)}." if told else "")
 
 
 def _range(low: float, high: float) -> str:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from ipex_pd.report.tables import DAYS_PER_YEAR, band
+from ipex_pd.report.tables import DAYS_PER_YEAR, Band, band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,11 +44,11 @@ class Style(NamedTuple):
 
 
 class Course(NamedTuple):
-    """One line of a panel: a style, times [year], and (patient, time) values."""
+    """One line of a panel with its band: style, times [year], and what is drawn at them."""
 
     style: Style
     years: Array
-    values: Array
+    band: Band
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
@@ -62,11 +62,29 @@ def _letter(index: int) -> str:
 
 
 def course(simulation: Simulation, quantity: str, style: Style) -> Course:
-    """The course of a quantity under one regimen, thinned to what a panel can show."""
-    times = np.asarray(simulation.times, dtype=float)
-    keep = np.unique(np.linspace(0, times.size - 1, min(times.size, _POINTS)).round().astype(int))
-    values = np.where(np.asarray(simulation.alive)[:, None], np.asarray(simulation[quantity], dtype=float), np.nan)
-    return Course(style, times[keep] / DAYS_PER_YEAR, values[:, keep])
+    """The median and range of a quantity under one regimen, thinned to what a panel can show."""
+    keep = _thinned(simulation)
+    return Course(style, simulation.times[keep] / DAYS_PER_YEAR, band(simulation[quantity][simulation.alive][:, keep]))
+
+
+def share_course(simulation: Simulation, shares: Array, style: Style) -> Course:
+    """The expected share of children (mean over patients) and the range of the patients' own probabilities.
+
+    Args:
+        simulation: where the times come from.
+        shares: probabilities, (patient, time).
+        style: how it looks.
+    """
+    keep = _thinned(simulation)
+    values = shares[simulation.alive][:, keep]
+    middle = band(values)
+    expected = values.mean(axis=0) if values.shape[0] else middle.median
+    return Course(style, simulation.times[keep] / DAYS_PER_YEAR, Band(expected, middle.low, middle.high))
+
+
+def _thinned(simulation: Simulation) -> NDArray[np.intp]:
+    count = simulation.times.size
+    return np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(np.intp))
 
 
 def course_panel(
@@ -92,13 +110,13 @@ def course_panel(
     """
     figure, axes = _panel(title, unit)
     for one in courses:
-        middle = band(one.values)
+        middle = one.band
         axes.fill_between(one.years, middle.low, middle.high, color=one.style.colour, alpha=bands, linewidth=0)
         _line(axes, one.years, middle.median, one.style)
     if window is not None:
         axes.axhspan(*window, facecolor="none", edgecolor="#888888", hatch="////", linewidth=0.6, alpha=0.5, zorder=0)
     _scale(axes, courses, log, limits)
-    _label_ends(axes, [(c.style, float(c.years[-1]), float(band(c.values).median[-1])) for c in courses])
+    _label_ends(axes, [(c.style, float(c.years[-1]), float(c.band.median[-1])) for c in courses])
     return figure
 
 
@@ -106,7 +124,7 @@ def highlight_panel(title: str, courses: Sequence[Course], chosen: Style, *, uni
     """One regimen with its band, the others as thin grey lines behind it; for shares between 0 and 1."""
     figure, axes = _panel(title, unit)
     for one in courses:
-        middle = band(one.values)
+        middle = one.band
         if one.style == chosen:
             axes.fill_between(one.years, middle.low, middle.high, color=chosen.colour, alpha=0.22, linewidth=0)
             _line(axes, one.years, middle.median, chosen)
@@ -114,7 +132,7 @@ def highlight_panel(title: str, courses: Sequence[Course], chosen: Style, *, uni
             axes.plot(one.years, middle.median, color="#B0B0B0", linewidth=0.7, zorder=1)
     _scale(axes, courses, False, (0.0, 1.0))
     own = next(c for c in courses if c.style == chosen)
-    _label_ends(axes, [(chosen, float(own.years[-1]), float(band(own.values).median[-1]))])
+    _label_ends(axes, [(chosen, float(own.years[-1]), float(own.band.median[-1]))])
     return figure
 
 

@@ -62,12 +62,6 @@ IMMUNE = (
     PanelPlan("chimerism_treg", "Donor share of Treg", limits=_SHARE),
     PanelPlan("eosinophils", "Eosinophils", log=True),
 )
-SURVIVAL = (
-    PanelPlan("survival", "Alive", limits=_SHARE),
-    PanelPlan("organ_free_survival", "Alive without lasting organ loss", limits=_SHARE),
-)
-
-
 def write_report(comparison: Comparison, path: str | Path) -> Path:
     """Write the report of a comparison.
 
@@ -166,16 +160,16 @@ def _picture(name: str, alternative: str, figure: Figure) -> Picture:
 
 
 def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
-    drawn = []
-    for plan in SURVIVAL:
-        courses = _courses(comparison, plan.quantity, look)
-        if courses:
-            drawn.append((f"{plan.title}, every regimen", figures.course_panel(plan.title, "", courses, limits=_SHARE, bands=0)))
-        for name, style in look.items():
-            if any(one.style == style for one in courses):
-                title = f"{plan.title}: {style.letter} and its range"
-                alternative = f"{plan.title} under {tables.plain_name(name)}, with the range over virtual patients"
-                drawn.append((alternative, figures.highlight_panel(title, courses, style)))
+    runs = comparison.simulations.items()
+    alive = [figures.share_course(s, s["survival"], look[n]) for n, s in runs]
+    whole = [figures.share_course(s, tables.organ_free_survival(s), look[n]) for n, s in runs]
+    drawn = [
+        ("Alive, every regimen", figures.course_panel("Alive", "", alive, limits=_SHARE, bands=0)),
+        ("Alive without lasting organ loss", figures.course_panel("Alive, organs kept", "", whole, limits=_SHARE, bands=0)),
+    ]
+    for name, style in look.items():
+        alternative = f"Alive under {tables.plain_name(name)}, with the range over virtual patients"
+        drawn.append((alternative, figures.highlight_panel(f"Alive: {style.letter} and its range", alive, style)))
     return drawn
 
 
@@ -185,7 +179,7 @@ def _panels(
     drawn = []
     for plan in plans:
         courses = _courses(comparison, plan.quantity, look)
-        if any(np.nanmax(np.abs(one.values), initial=0.0) > 0 for one in courses):
+        if any(np.nanmax(np.abs(one.band.high), initial=0.0) > 0 for one in courses):
             unit = next(s.units[plan.quantity] for s in comparison.simulations.values() if plan.quantity in s)
             drawn.append((f"{plan.title} over time, every regimen", _plain(plan, unit, courses)))
     return drawn
@@ -236,8 +230,6 @@ def _windows(comparison: Comparison) -> list[tuple[str, str, str]]:
 
 def _causes(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
     shares = {name: tables.causes_of_death(simulation) for name, simulation in comparison.simulations.items()}
-    if not any(shares.values()):
-        return []
     return [("Expected deaths by cause, every regimen", figures.cause_panel("Expected deaths by cause", shares, look))]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipex_pd.simulation.measures import incidence
+from ipex_pd.simulation.questions import competing_deaths
+from ipex_pd.simulation.thresholds import DIABETES_MASS, HYPOTHYROID_MASS, SCARRED_KIDNEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,11 +162,15 @@ def summary_rows(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
 
 def causes_of_death(simulation: Simulation) -> dict[str, float]:
     """Expected deaths by cause at the end, as a share of all children, competing risks accounted for."""
-    prefix = "cumulative_hazard_"
-    alive = np.asarray(simulation.alive)
-    hazards = {
-        plain_name(name.removeprefix(prefix)): simulation[name][alive]
-        for name in simulation.quantities
-        if name.startswith(prefix)
-    }
-    return {cause: float(np.mean(incidence(hazards, cause)[:, -1])) for cause in hazards} if alive.any() else {}
+    hazards = {cause: hazard[simulation.alive] for cause, hazard in competing_deaths(simulation).items()}
+    return {cause: float(np.mean(incidence(hazards, cause)[:, -1])) for cause in hazards}
+
+
+def organ_free_survival(simulation: Simulation) -> NDArray[np.float64]:
+    """Probability to be alive with beta cells, thyroid and kidney kept, (patient, time)."""
+    kept = (
+        (simulation["beta_cell_mass"] >= DIABETES_MASS.value)
+        & (simulation["thyroid_mass"] >= HYPOTHYROID_MASS.value)
+        & (simulation["renal_scarring"] <= SCARRED_KIDNEY.value)
+    )
+    return np.asarray(simulation["survival"] * kept, dtype=np.float64)

@@ -1,6 +1,7 @@
 """A synthetic comparison: invented curves with the shape of a Comparison, to test the report and the command line only."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def synthetic_simulation(name, strength, *, transplant=False, patients=12, years
         "weight_z": -2 * activity - 0.5,
         "height_z": -1.5 * activity - 0.8,
         "chimerism_treg": 0.9 * healed + 0 * activity,
-        "survival": np.exp(-hazard - peri - infection),
+        "survival": np.exp(-hazard - (peri - peri[:, :1]) - infection),
         "cumulative_hazard_infection": infection + 0 * hazard,
         "cumulative_hazard_disease": hazard,
         "cumulative_hazard_transplant": peri + 0 * hazard,
@@ -116,6 +117,24 @@ def synthetic_simulation(name, strength, *, transplant=False, patients=12, years
     )
 
 
+def _endpoints(simulations):
+    return pd.concat([s.endpoints().assign(regimen=name) for name, s in simulations.items()], ignore_index=True)
+
+
+def _differences(simulations):
+    (reference, base), *others = simulations.items()
+    rows = []
+    for name, simulation in others:
+        own, first = simulation.patient_endpoints(), base.patient_endpoints()
+        for row in simulation.endpoints().to_dict("records"):
+            if row["endpoint"] in first:
+                change = (own[row["endpoint"]] - first[row["endpoint"]]).replace([np.inf, -np.inf], np.nan).dropna()
+                low, median, high = np.percentile(change, [5, 50, 95]) if len(change) else (np.nan,) * 3
+                rows.append(row | {"regimen": name, "reference": reference, "median": median, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+@cache
 def synthetic_comparison(patients=12):
     """Six invented regimens over invented patients."""
     plans = {
@@ -142,19 +161,6 @@ def synthetic_comparison(patients=12):
         name: synthetic_simulation(name, s, transplant=g, patients=patients, seed=i)
         for i, (name, (s, g, _)) in enumerate(plans.items())
     }
-    rows, differences = [], []
-    for name, simulation in simulations.items():
-        for endpoint, unit, values in (
-            ("survival", "fraction", simulation["survival"][:, -1]),
-            ("peak_ige", "IU/mL", simulation["ige"].max(axis=1)),
-            ("beta_cell_mass_at_end", "fraction", simulation["beta_cell_mass"][:, -1]),
-            ("time_to_remission", "day", np.full(patients, np.nan)),
-        ):
-            low, median, high = np.percentile(values, [5, 50, 95])
-            row = {"regimen": name, "endpoint": endpoint, "unit": unit, "median": median, "low": low, "high": high}
-            rows.append(row | {"meaning": f"Synthetic {endpoint.replace('_', ' ')}"})
-            if name != "untreated":
-                differences.append(row | {"reference": "untreated"})
     alive = np.arange(patients) != 2
     simulations["sirolimus"] = replace(
         simulations["sirolimus"], alive=alive, warnings=("synthetic-2: numbers stopped being finite on day 700",)
@@ -165,8 +171,8 @@ def synthetic_comparison(patients=12):
         ),
         regimens={name: SyntheticRegimen(text) for name, (_, _, text) in plans.items()},
         simulations=simulations,
-        endpoints=pd.DataFrame(rows),
-        differences=pd.DataFrame(differences),
+        endpoints=_endpoints(simulations),
+        differences=_differences(simulations),
         assumptions=["Synthetic assumption: the curves are invented <b>&</b> prove nothing."],
         sources=[("SYN1", "A synthetic citation that cites nobody.")],
         windows={"tacrolimus": (5.0, 10.0, "ng/mL")},

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_serializer, model_validator
 
 from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
-from ipex_pd.records.provenance import Citation, Source, require_citations
+from ipex_pd.records.provenance import Citation, Source, assumed, require_citations
 from ipex_pd.records.record import Fraction, Name, Number, Record, carried, fault
 from ipex_pd.records.yamlfile import build, first, read_document, save_data
 from ipex_pd.units import convert, dimension, factor, parse_measure
@@ -251,4 +251,4 @@ def _changed(old: Parameter, change: float | str | Parameter, reason: str) -> Pa
             cure="Choose a value inside, or change the bounds in the file",
         )
     why = reason or f"set in place of {old.value:g} {old.unit} ({old.source.in_words()})"
-    return old.model_copy(update={"value": value, "source": Source(kind="assumed", note=why)})
+    return old.model_copy(update={"value": value, "source": assumed(why)})

@@ -109,6 +109,11 @@ class Source(Record):
         return f"{self.kind}: {middle}{tail}"
 
 
+def assumed(reason: str) -> Source:
+    """A source that says why the number is assumed."""
+    return Source.model_validate({"assumed": reason})
+
+
 def _no_source(what: str) -> Exception:
     return fault(
         what,
@@ -180,6 +185,7 @@ __all__ = [
     "Kind",
     "Shelf",
     "Source",
+    "assumed",
     "load_citations",
     "require_citations",
     "sources_in",

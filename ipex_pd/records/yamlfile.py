@@ -50,6 +50,8 @@ class Document:
         here: Any = self.data
         found: Place = ()
         for step in location:
+            if isinstance(here, dict) and isinstance(step, int) and 0 <= step < len(here):
+                step = list(here)[step]  # a mapping read as a list of named records
             inside = isinstance(here, dict) and step in here
             if inside or (isinstance(here, list) and isinstance(step, int) and 0 <= step < len(here)):
                 here, found = here[step], (*found, step)
@@ -236,7 +238,8 @@ def _plain(item: Any, key: str, where: str, context: Mapping[str, Any]) -> IpexE
         tag = context.get("tag", value)
         return errors.UnknownKeyError(f"`{tag}` is not known here", where=where, rule=nearest_hint(str(tag), known))
     if kind.startswith(("float", "int", "finite")):
-        return RecordError(f"`{value}` is not a number", where=where, rule=f"`{key}` is a plain finite number")
+        shown = repr(value) if isinstance(value, str) else value
+        return RecordError(f"`{shown}` is not a number", where=where, rule=f"`{key}` is a plain finite number")
     bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
     if kind in bounds:
         sign = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}[bounds[kind]]

@@ -1,1 +1,1 @@
-"""Compare and plan treatments."""
+"""Floor 4: comparing regimens over the same patients."""

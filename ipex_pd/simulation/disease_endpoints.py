@@ -18,9 +18,9 @@ from ipex_pd.simulation.questions import (
     happened,
     in_remission_at_end,
     incidence_under,
-    infection_risk,
     kept_above,
     last,
+    net_risk,
     organs_kept,
     relapse_time,
     remission_time,
@@ -304,12 +304,12 @@ def _safety() -> list[Endpoint]:
         ),
         Endpoint(
             "infection_risk",
-            "Serious infection",
+            "Infection risk",
             "fraction",
-            "1 - exp(-integral of the infection hazard) over the horizon, in a child who lives",
+            "1 - exp(-cumulative hazard of death by infection): the risk by the horizon if nothing else could kill",
             better,
-            ("infection_hazard",),
-            infection_risk,
+            ("cumulative_hazard_infection",),
+            net_risk("cumulative_hazard_infection"),
         ),
         *(
             Endpoint(

@@ -126,9 +126,9 @@ def organs_kept(sim: Simulation) -> Array:
     return glands * (sim["renal_scarring"][:, -1] <= limit.SCARRED_KIDNEY.value)
 
 
-def infection_risk(sim: Simulation) -> Array:
-    """Probability of a serious infection by the horizon, in a child who lives."""
-    return -np.expm1(-measures.area(sim.times, sim["infection_hazard"]))
+def net_risk(hazard: str) -> Callable[[Simulation], Array]:
+    """Probability of an event by the horizon if nothing else could happen: 1 - exp(-cumulative hazard)."""
+    return lambda sim: -np.expm1(sim[hazard][:, 0] - sim[hazard][:, -1])
 
 
 def happened(moments: Array) -> Array:

@@ -43,7 +43,7 @@ class Simulation:
         troughs: sampled troughs and the doses that followed.
         warnings: what the user must know.
         assumptions: numbers without a published source that entered.
-        sources: citations that entered.
+        sources: works that numbers were taken from, as (key, citation).
     """
 
     times: Array
@@ -63,7 +63,7 @@ class Simulation:
     troughs: TroughTable = field(default_factory=TroughTable)
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.patients)

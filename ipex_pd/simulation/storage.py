@@ -123,5 +123,5 @@ def _assemble(words: dict[str, Any], arrays: dict[str, Any]) -> Simulation:
         ),
         warnings=tuple(words["warnings"]),
         assumptions=tuple(words["assumptions"]),
-        sources=tuple(words["sources"]),
+        sources=tuple((key, citation) for key, citation in words["sources"]),
     )

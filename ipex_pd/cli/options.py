@@ -11,7 +11,7 @@ from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
     from ipex_pd.records.patients import Patient
-    from ipex_pd.records.treatments import Regimen
+    from ipex_pd.records.regimens import Regimen
 
 
 def _complete(kind: str, incomplete: str) -> list[str]:

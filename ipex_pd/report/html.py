@@ -62,6 +62,8 @@ IMMUNE = (
     PanelPlan("chimerism_treg", "Donor share of Treg", limits=_SHARE),
     PanelPlan("eosinophils", "Eosinophils", log=True),
 )
+
+
 def write_report(comparison: Comparison, path: str | Path) -> Path:
     """Write the report of a comparison.
 
@@ -92,7 +94,10 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
 def render_report(comparison: Comparison) -> str:
     """The report as one HTML text."""
     environment = Environment(
-        loader=PackageLoader("ipex_pd.report", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("ipex_pd.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("report.html").render(_content(comparison))
 
@@ -165,7 +170,10 @@ def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tu
     whole = [figures.share_course(s, tables.organ_free_survival(s), look[n]) for n, s in runs]
     drawn = [
         ("Alive, every regimen", figures.course_panel("Alive", "", alive, limits=_SHARE, bands=0)),
-        ("Alive without lasting organ loss", figures.course_panel("Alive, organs kept", "", whole, limits=_SHARE, bands=0)),
+        (
+            "Alive without lasting organ loss",
+            figures.course_panel("Alive, organs kept", "", whole, limits=_SHARE, bands=0),
+        ),
     ]
     for name, style in look.items():
         alternative = f"Alive under {tables.plain_name(name)}, with the range over virtual patients"
@@ -186,8 +194,7 @@ def _panels(
 
 
 def _plain(plan: PanelPlan, unit: str, courses: Sequence[figures.Course]) -> Figure:
-    shown = "" if unit in {"1", "fraction"} else unit
-    return figures.course_panel(plan.title, shown, courses, log=plan.log, limits=plan.limits)
+    return figures.course_panel(plan.title, tables.plain_unit(unit), courses, log=plan.log, limits=plan.limits)
 
 
 def _courses(comparison: Comparison, quantity: str, look: dict[str, figures.Style]) -> list[figures.Course]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ _TOLD = (
 
 def final(simulation: Simulation, quantity: str) -> NDArray[np.float64]:
     """The last value of a quantity in every patient whose numbers are finite, (patient,)."""
-    return np.asarray(simulation[quantity], dtype=float)[np.asarray(simulation.alive), -1]
+    return np.asarray(simulation[quantity][simulation.alive, -1], dtype=np.float64)
 
 
 def summary_sentences(comparison: Comparison) -> list[str]:
@@ -58,28 +59,32 @@ def _range(low: float, high: float) -> str:
 
 def difference_sentences(comparison: Comparison) -> list[str]:
     """The change of survival against the reference, paired within each virtual patient."""
-    reference, *others = comparison.regimens
-    base = comparison.simulations[reference]
-    sentences = []
-    for name in others:
-        other = comparison.simulations[name]
-        both = np.asarray(base.alive) & np.asarray(other.alive)
-        change = 100.0 * (np.asarray(other["survival"])[both, -1] - np.asarray(base["survival"])[both, -1])
-        middle = band(change[:, None])
-        more = "more" if np.mean(change) >= 0 else "fewer"
-        share = float(np.mean(change > 0))
-        sentences.append(
-            f"{plain_name(name).capitalize()} against {plain_name(reference)}: {abs(np.mean(change)):.0f} {more} of 100 alive at "
-            f"the end ({middle.low[0]:+.0f} to {middle.high[0]:+.0f} across the virtual patients); higher survival in "
-            f"{share:.0%} of them."
-        )
-    return sentences
+    table = comparison.differences
+    rows = table[table["endpoint"] == "survival"].to_dict("records")
+    return [_difference(row, plain_name(comparison.reference)) for row in rows]
+
+
+def _difference(row: dict[Hashable, Any], reference: str) -> str:
+    mean, low, high = (100 * row[key] for key in ("mean", "low", "high"))
+    interval = [100 * row[key] for key in ("mean_low", "mean_high")]
+    known = f"95 % interval of this mean {interval[0]:+.0f} to {interval[1]:+.0f}, " if np.isfinite(interval[0]) else ""
+    return (
+        f"{plain_name(str(row['regimen'])).capitalize()} against {reference}: {abs(mean):.0f} "
+        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{low:+.0f} to {high:+.0f} across the virtual "
+        f"patients); higher survival in {row['share_better']:.0%} of them."
+    )
 
 
 def caution_sentences(comparison: Comparison) -> list[str]:
     """What the numbers do not say."""
+    missing = [
+        f"The run was interrupted: {', '.join(plain_name(name) for name in comparison.missing)} could not be compared."
+    ]
     return [
-        "The ranges show how virtual patients differ from each other. They do not contain the error of the model itself.",
+        *(missing if comparison.partial else []),
+        "The ranges show how virtual patients differ from each other. "
+        "The interval of a mean shows how well this number of virtual patients fixes it. Neither contains the error of the "
+        "model itself.",
         f"{len(comparison.assumptions)} inputs or statements are assumed, not measured; they are listed below. "
         "Where a conclusion rests on one of them, it is no stronger than that assumption.",
         "A difference between regimens is a prediction to be tested, not evidence of benefit.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,10 +60,11 @@ def number(value: float) -> str:
 
 
 class Cell(NamedTuple):
-    """A median and, where patients differ, their range."""
+    """What is shown of one endpoint under one regimen: a middle, its interval, and how much patients differ."""
 
     middle: str
     spread: str = ""
+    interval: str = ""
 
     def __str__(self) -> str:
         return f"{self.middle} ({self.spread})" if self.spread else self.middle
@@ -73,9 +74,9 @@ def cell(median: float, low: float, high: float) -> Cell:
     """``median (low to high)``; the median alone where all patients agree or only one was simulated."""
     if not math.isfinite(median):
         return Cell("not reached" if median == math.inf else "–")
-    if low == high == median or not math.isfinite(low):
-        return Cell(number(median))
     upper = "not reached" if high == math.inf else number(high)
+    if number(low) == number(median) == upper or not math.isfinite(low):
+        return Cell(number(median))
     return Cell(number(median), f"{number(low)} to {upper}")
 
 
@@ -93,27 +94,52 @@ class Row(NamedTuple):
 
 
 def endpoint_rows(comparison: Comparison) -> list[Row]:
-    """One row an endpoint, one cell a regimen; endpoints that no regimen can answer are left out."""
-    return _pivot(comparison.endpoints, list(comparison.regimens))
+    """One row an endpoint, one cell a regimen: the mean of shares, the median of everything else, and the patients' range.
+
+    Endpoints that no regimen can answer are left out.
+    """
+    return _pivot(comparison.endpoints, list(comparison.regimens), _endpoint_cell, "%")
 
 
 def difference_rows(comparison: Comparison) -> list[Row]:
-    """Paired differences against the first regimen, one cell for each of the others."""
-    return _pivot(comparison.differences, list(comparison.regimens)[1:])
+    """Paired differences from the reference: their mean, its bootstrap interval, and the patients' range."""
+    return _pivot(comparison.differences, list(comparison.regimens)[1:], _difference_cell, "% points")
 
 
-def _pivot(table: pd.DataFrame, names: Sequence[str]) -> list[Row]:
+def _endpoint_cell(row: dict[Hashable, Any]) -> Cell:
+    if row["unit"] == "fraction":
+        return cell(100 * row["mean"], 100 * row["low"], 100 * row["high"])
+    return cell(row["median"], row["low"], row["high"])
+
+
+def _difference_cell(row: dict[Hashable, Any]) -> Cell:
+    scale = 100 if row["unit"] == "fraction" else 1
+    mean, *spread, low, high = (scale * row[key] for key in ("mean", "low", "high", "mean_low", "mean_high"))
+    known = math.isfinite(low) and low != high
+    return cell(mean, *spread)._replace(interval=f"{number(low)} to {number(high)}" if known else "")
+
+
+def _pivot(
+    table: pd.DataFrame, names: Sequence[str], show: Callable[[dict[Hashable, Any]], Cell], share: str
+) -> list[Row]:
     rows = []
     for endpoint, group in table.groupby("endpoint", sort=False):
-        known = {str(r["regimen"]): cell(r["median"], r["low"], r["high"]) for r in group.to_dict("records")}
+        known = {str(record["regimen"]): show(record) for record in group.to_dict("records")}
         cells = tuple(known.get(name, Cell("–")) for name in names)
         if any(item.middle != "–" for item in cells):
-            rows.append(Row(_label(str(endpoint), group), str(group["unit"].iloc[0]), cells))
+            unit = str(group["unit"].iloc[0])
+            shown = share if unit == "fraction" else plain_unit(unit)
+            rows.append(Row(_label(str(endpoint), group), shown, cells))
     return rows
 
 
+def plain_unit(unit: str) -> str:
+    """A unit as it is shown: nothing for pure numbers."""
+    return "" if unit in {"", "1", "fraction"} else unit
+
+
 def _label(endpoint: str, group: pd.DataFrame) -> str:
-    return str(group["label"].iloc[0]) if "label" in group.columns else plain_name(endpoint)
+    return str(group["label"].iloc[0]) or plain_name(endpoint)
 
 
 def endpoint_meanings(comparison: Comparison) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Every figure of the report is drawn, labelled and readable without colour."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_end_labels_do_not_cover_each_other(drawn):
     for alternative, figure in drawn:
         FigureCanvasAgg(figure).draw()
         boxes = sorted((t.get_window_extent() for t in figure.axes[0].texts), key=lambda box: box.y0)
-        for lower, upper in zip(boxes, boxes[1:], strict=False):
+        for lower, upper in itertools.pairwise(boxes):
             assert upper.y0 >= lower.y0 + 0.6 * lower.height, alternative
 
 

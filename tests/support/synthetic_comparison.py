@@ -1,11 +1,11 @@
-"""A synthetic comparison: invented curves with the shape of a Comparison, to test the report and the command line only."""
+"""A synthetic comparison: invented curves, to test the report and the command line only."""
 
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-import pandas as pd
 
+from ipex_pd.planning.comparison import assemble
 from ipex_pd.simulation.results import Simulation
 from ipex_pd.simulation.tables import Exposure
 
@@ -47,22 +47,6 @@ class SyntheticRegimen:
 @dataclass
 class SyntheticPopulation:
     description: list
-
-
-@dataclass
-class SyntheticComparison:
-    patients: SyntheticPopulation
-    regimens: dict
-    simulations: dict
-    endpoints: pd.DataFrame
-    differences: pd.DataFrame
-    assumptions: list
-    sources: list
-    windows: dict
-    settings: dict
-
-    def to_json(self):
-        return '{"synthetic": true}'
 
 
 def synthetic_simulation(name, strength, *, transplant=False, patients=12, years=5.0, seed=0):
@@ -113,25 +97,10 @@ def synthetic_simulation(name, strength, *, transplant=False, patients=12, years
         error=error,
         route=("mesh",) * patients,
         alive=np.ones(patients, dtype=bool),
+        assumptions=("Synthetic assumption: the curves are invented <b>&</b> prove nothing.",),
+        sources=(("SYN1", "A synthetic citation that cites nobody."),),
         exposures=(tacrolimus,) if "tacrolimus" in name else (),
     )
-
-
-def _endpoints(simulations):
-    return pd.concat([s.endpoints().assign(regimen=name) for name, s in simulations.items()], ignore_index=True)
-
-
-def _differences(simulations):
-    (reference, base), *others = simulations.items()
-    rows = []
-    for name, simulation in others:
-        own, first = simulation.patient_endpoints(), base.patient_endpoints()
-        for row in simulation.endpoints().to_dict("records"):
-            if row["endpoint"] in first:
-                change = (own[row["endpoint"]] - first[row["endpoint"]]).replace([np.inf, -np.inf], np.nan).dropna()
-                low, median, high = np.percentile(change, [5, 50, 95]) if len(change) else (np.nan,) * 3
-                rows.append(row | {"regimen": name, "reference": reference, "median": median, "low": low, "high": high})
-    return pd.DataFrame(rows)
 
 
 @cache
@@ -165,16 +134,10 @@ def synthetic_comparison(patients=12):
     simulations["sirolimus"] = replace(
         simulations["sirolimus"], alive=alive, warnings=("synthetic-2: numbers stopped being finite on day 700",)
     )
-    return SyntheticComparison(
-        patients=SyntheticPopulation(
-            ["Synthetic boy, 30 days old.", f"{patients} synthetic virtual patients around him."]
-        ),
-        regimens={name: SyntheticRegimen(text) for name, (_, _, text) in plans.items()},
-        simulations=simulations,
-        endpoints=_endpoints(simulations),
-        differences=_differences(simulations),
-        assumptions=["Synthetic assumption: the curves are invented <b>&</b> prove nothing."],
-        sources=[("SYN1", "A synthetic citation that cites nobody.")],
-        windows={"tacrolimus": (5.0, 10.0, "ng/mL")},
-        settings={"years": 5.0, "seed": 1, "patients": patients, "patient": "synthetic_child"},
+    return assemble(
+        SyntheticPopulation(["Synthetic boy, 30 days old.", f"{patients} synthetic virtual patients around him."]),
+        {name: SyntheticRegimen(text) for name, (_, _, text) in plans.items()},
+        simulations,
+        {"years": 5.0, "seed": 1},
+        seed=1,
     )

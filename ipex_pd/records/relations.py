@@ -1,7 +1,7 @@
 """How a drug parameter depends on the patient and the dose: a closed grammar of relations.
 
-Every relation is a factor on one parameter, computed by `factor` on NumPy or JAX arrays: the caller hands over the array
-module. Covariates come in the units of `COVARIATES`.
+Every relation is a factor on one parameter, computed by `factor` on NumPy or JAX arrays: the caller hands over the
+array module. Covariates come in the units of `COVARIATES`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,84 @@
+"""Regimens: orders of drugs and transplants under one name."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from ipex_pd.errors import RecordError
+from ipex_pd.records import schedule, wording
+from ipex_pd.records.orders import Dose, Transplant
+from ipex_pd.records.provenance import Citation
+from ipex_pd.records.record import Name, Record, fault
+from ipex_pd.records.schedule import Administration, Order, Titration
+from ipex_pd.records.yamlfile import from_data
+
+
+class Regimen(Record):
+    """A treatment plan.
+
+    Attributes:
+        name, description: what it is.
+        doses: orders of drugs.
+        transplants: on different days.
+        sources: citations that stand in the same file.
+    """
+
+    name: Name
+    description: str = Field(min_length=1)
+    doses: tuple[Dose, ...] = ()
+    transplants: tuple[Transplant, ...] = ()
+    sources: dict[str, Citation] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Regimen:
+        days = [transplant.day for transplant in self.transplants]
+        for day in days:
+            if days.count(day) > 1:
+                raise fault(f"two transplants on day {day:g}", rule="A child gets one transplant a day")
+        for dose in self.doses:
+            if not days and "transplant" in (dose.start.anchor, dose.stop.anchor if dose.stop else ""):
+                raise fault("an order counts from the transplant, but there is none", rule="Add `transplants`")
+        schedule.check_overlap(self.orders)
+        return self
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """Orders with days counted from the start, prophylaxis included."""
+        return schedule.orders(self.doses, self.transplants)
+
+    @property
+    def drugs(self) -> tuple[str, ...]:
+        """Names of the drugs in order of appearance, prophylaxis included."""
+        return tuple(dict.fromkeys(order.drug for order in self.orders))
+
+    def administrations(self, until_day: float) -> list[Administration]:
+        """Explicit rows before a day, by time."""
+        return schedule.administrations(self.orders, until_day)
+
+    def titrations(self, until_day: float) -> list[Titration]:
+        """Trough targets with their sampling times before a day."""
+        return schedule.titrations(self.orders, until_day)
+
+    def needs_weight(self) -> bool:
+        """Whether any dose depends on body size."""
+        return any(order.dose.needs_weight() for order in self.orders)
+
+    def with_transplant_day(self, day: float) -> Regimen:
+        """The same plan with its only transplant, and all that counts from it, on another day.
+
+        Raises:
+            RecordError: there is not exactly one transplant, or the day is negative.
+        """
+        if len(self.transplants) != 1:
+            number = len(self.transplants)
+            raise RecordError(
+                f"`{self.name}` has {number} transplants", rule="The day of a single transplant can be moved"
+            )
+        data = self.as_data()
+        return from_data(
+            Regimen, {**data, "transplants": [{**data["transplants"][0], "day": float(day)}]}, where=self.name
+        )
+
+    def in_words(self) -> list[str]:
+        """The plan in sentences that a pharmacist can check."""
+        return wording.regimen_in_words(self.orders, self.transplants)

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "IpexError": "errors",
     "catalogue": "records.library",
     "compare": "planning.comparison",
     "load_drug": "records.library",
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from ipex_pd.errors import IpexError as IpexError
     from ipex_pd.planning.comparison import compare as compare
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_drug as load_drug

@@ -16,14 +16,17 @@ from ipex_pd.cli.options import (
     SeedOption,
     YearsOption,
     complete_regimen,
+    input_files,
     read_patient,
     read_regimens,
 )
-from ipex_pd.cli.runs import RunFolder, require_writable_file, write_atomically
+from ipex_pd.cli.runs import RunFolder, guarded, require_writable_file, write_atomically
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
     from ipex_pd.planning.comparison import Comparison
+    from ipex_pd.records.patients import Patient
+    from ipex_pd.records.regimens import Regimen
     from ipex_pd.simulation.results import Simulation
 
 
@@ -75,27 +78,38 @@ def compare(
     }
     folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
     if folder is not None:
-        folder.keep_inputs(patients=[patient], regimens=regimen)
+        folder.keep_inputs(input_files(patient, regimen))
+    with guarded(folder), console.progress("Simulating", len(regimens), quiet=json) as advance:
+        comparison = _run(child, regimens, patients, years, seed, folder, advance)
+    _deliver(comparison, report, folder, as_json=json)
+    if comparison.missing:
+        raise console.Interrupted(
+            f"the run was stopped before {', '.join(comparison.missing)}",
+            rule="What is shown and written covers the finished regimens: " + ", ".join(comparison.simulations),
+            cure="Run again for the others",
+        )
 
+
+def _run(
+    child: Patient,
+    regimens: dict[str, Regimen],
+    patients: int,
+    years: float,
+    seed: int,
+    folder: RunFolder | None,
+    advance: console.Advance,
+) -> Comparison:
     from ipex_pd.planning.comparison import compare as compare_regimens
     from ipex_pd.simulation.population import virtual_population
 
-    finished: list[str] = []
-    with (
-        console.progress("Simulating", len(regimens), quiet=json) as advance,
-        console.interruptible(folder, lambda: f"Finished regimens: {', '.join(finished) or 'none'}."),
-    ):
+    def keep(name: str, simulation: Simulation) -> None:
+        if folder is not None:
+            simulation.save(folder.path / "simulations" / name)
+            folder.note(f"simulations/{name}")
+        advance(name)
 
-        def keep(name: str, simulation: Simulation) -> None:
-            finished.append(name)
-            if folder is not None:
-                folder.write(f"simulations/{name}.csv", simulation.to_frame().to_csv(index=False))
-                folder.log(f"finished: {name}")
-            advance(name)
-
-        population = virtual_population(child, patients, seed=seed)
-        comparison = compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
-    _deliver(comparison, report, folder, as_json=json)
+    population = virtual_population(child, patients, seed=seed)
+    return compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
 
 
 def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:
@@ -109,7 +123,7 @@ def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | No
     page = render_report(comparison) if report is not None or folder is not None else ""
     if folder is not None:
         folder.write("report.html", page)
-        folder.finish()
+        folder.finish("interrupted" if comparison.partial else "finished")
         console.say(f"The run is in {folder.path}.")
     if report is not None:
         replaced = report.exists()
@@ -121,5 +135,6 @@ def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | No
     if as_json:
         console.emit_text(comparison.to_json())
     else:
-        columns, rows = endpoint_rows(comparison)
-        console.emit_table("Median over the virtual patients, with the 5-95 % range", columns, rows)
+        rows = [[row.label, row.unit, *map(str, row.cells)] for row in endpoint_rows(comparison)]
+        title = "Mean of shares, median of all else, and the range that holds 90 % of the virtual patients"
+        console.emit_table(title, ["endpoint", "unit", *comparison.regimens], rows)

@@ -87,8 +87,16 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     Console(highlight=False, markup=False).print(table)
 
 
+class Interrupted(IpexError):
+    """Ctrl-C: the work stopped, and this says what is kept."""
+
+    default_code = "interrupted"
+
+
 def exit_code(error: IpexError) -> int:
-    """2 for wrong usage or input, 1 for work that failed."""
+    """2 for wrong usage or input, 1 for work that failed, 130 for work that was interrupted."""
+    if isinstance(error, Interrupted):
+        return EXIT_INTERRUPTED
     return EXIT_USAGE if isinstance(error, UsageError | RecordError) else EXIT_FAILED
 
 

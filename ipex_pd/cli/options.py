@@ -40,7 +40,7 @@ PatientOption = Annotated[
         autocompletion=complete_patient,
     ),
 ]
-YearsOption = Annotated[float, typer.Option("--years", min=0.01, max=100.0, help="How long to simulate [year].")]
+YearsOption = Annotated[float, typer.Option("--years", min=0.01, max=100.0, help="How long to simulate, in years.")]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Seed of all random draws; the same seed, the same numbers.")
 ]
@@ -80,3 +80,10 @@ def read_regimens(names_or_files: list[str]) -> dict[str, Regimen]:
             )
         regimens[name] = load_regimen(given)
     return regimens
+
+
+def input_files(patient: str, regimens: list[str]) -> list[Path]:
+    """The files behind names or paths, in the order given. Raises: RecordError."""
+    from ipex_pd.records.library import locate
+
+    return [locate("patients", patient), *(locate("regimens", regimen) for regimen in regimens)]

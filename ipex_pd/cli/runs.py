@@ -8,13 +8,14 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ipex_pd.cli.console import to_json
+from ipex_pd.cli.console import Interrupted, to_json
 from ipex_pd.errors import OutputError, UsageError
 
 _NOTED_PACKAGES = ("ipex-pd", "numpy", "scipy", "sympy", "jax", "jaxlib", "diffrax", "pandas", "pydantic", "pint")
@@ -85,7 +86,7 @@ class RunFolder:
         overwrite: replace an older run in this folder.
 
     Raises:
-        UsageError: the folder holds something and ``overwrite`` is false, or it is no run folder and must not be emptied.
+        UsageError: the folder holds something and ``overwrite`` is false, or it is no run and must not be emptied.
         OutputError: the folder cannot be created.
     """
 
@@ -138,9 +139,15 @@ class RunFolder:
         if name not in self.written:
             self.written.append(name)
 
-    def keep_input(self, kind: str, source: Path) -> None:
-        """Copy an input file as it was given. Raises: OutputError."""
-        self.write(f"inputs/{kind}_{source.name}", source.read_text(encoding="utf-8"))
+    def note(self, name: str) -> None:
+        """Note that something else was written into the folder, and is complete. Raises: OutputError."""
+        self.written.append(name)
+        self.log(f"finished: {name}")
+
+    def keep_inputs(self, files: Sequence[Path]) -> None:
+        """Copy the input files as they were given. Raises: OutputError."""
+        for source in files:
+            self.write(f"inputs/{source.parent.name}_{source.name}", source.read_text(encoding="utf-8"))
 
     def log(self, line: str) -> None:
         """Add a line, with its time, to ``log.txt``. Raises: OutputError."""
@@ -162,6 +169,30 @@ class RunFolder:
             **surroundings(),
         }
         write_atomically(self.path / "env.json", to_json(environment) + "\n", kept=self.kept)
+
+
+@contextmanager
+def guarded(folder: RunFolder | None) -> Iterator[None]:
+    """Note in the run folder how the work inside ended, and turn Ctrl-C into a sentence that says what is kept.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if folder is not None:
+            folder.finish("interrupted")
+        raise Interrupted(
+            "the run was stopped before anything was finished",
+            rule=folder.kept if folder is not None else "Nothing was written",
+            cure="Ask for fewer years or patients to see results sooner",
+        ) from interrupt
+    except BaseException:
+        if folder is not None and folder.path.is_dir():
+            with suppress(OutputError):
+                folder.finish("failed")
+        raise
 
 
 def surroundings() -> dict[str, Any]:

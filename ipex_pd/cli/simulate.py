@@ -15,10 +15,11 @@ from ipex_pd.cli.options import (
     SeedOption,
     YearsOption,
     complete_regimen,
+    input_files,
     read_patient,
     read_regimens,
 )
-from ipex_pd.cli.runs import RunFolder
+from ipex_pd.cli.runs import RunFolder, guarded
 
 if TYPE_CHECKING:
     from ipex_pd.simulation.results import Simulation
@@ -44,7 +45,9 @@ def simulate(
         ),
     ] = 1,
     seed: SeedOption = 1,
-    output_every: Annotated[float, typer.Option("--output-every", min=0.01, help="Time between outputs [day].")] = 7.0,
+    output_every: Annotated[
+        str, typer.Option("--output-every", metavar="TIME", help="Time between outputs, with its unit.")
+    ] = "7 day",
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -62,18 +65,18 @@ def simulate(
         "years": years,
         "population": population,
         "seed": seed,
-        "output_every_days": output_every,
+        "output_every": output_every,
     }
     folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
     if folder is not None:
-        folder.keep_inputs(patients=[patient], regimens=[regimen])
+        folder.keep_inputs(input_files(patient, [regimen]))
 
     from ipex_pd.simulation.population import virtual_population
     from ipex_pd.simulation.simulation import simulate as run_simulation
 
-    with console.interruptible(folder, lambda: "No patient was finished."):
+    with guarded(folder):
         group = child if population == 1 else virtual_population(child, population, seed=seed)
-        simulation = run_simulation(group, treatment, years=years, output_every=output_every)
+        simulation = run_simulation(group, treatment, years=years, output_every=output_every, seed=seed)
     _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
 
 
@@ -84,6 +87,7 @@ def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder 
     if folder is not None:
         folder.write("result.json", console.to_json(result) + "\n")
         folder.write("quantities.csv", simulation.to_frame().to_csv(index=False))
+        folder.write("doses.csv", simulation.doses.to_frame(simulation.patients).to_csv(index=False))
         folder.write("endpoints.csv", simulation.endpoints().to_csv(index=False))
         folder.finish()
         console.say(f"The run is in {folder.path}.")

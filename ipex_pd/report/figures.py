@@ -1,7 +1,7 @@
-"""Figures as small panels: one quantity each, told apart by letter, colour and line style, so that grey print still reads.
+"""Figures as small panels: one quantity each, told apart by letter, colour and line style, so that grey print reads.
 
-Every panel is a figure of its own, drawn at a fixed physical size: a page lays them out side by side on paper and one below
-the other on a phone, and the letters keep their size. matplotlib's object interface is used; nothing global is changed.
+Every panel is a figure of its own, drawn at a fixed physical size: a page lays them out side by side on paper and one
+below the other on a phone, and the letters keep their size. matplotlib's object interface is used, nothing global.
 """
 
 from __future__ import annotations

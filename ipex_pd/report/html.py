@@ -161,7 +161,7 @@ def _legend(name: str, style: figures.Style, words: str | Iterable[str]) -> dict
 
 def _picture(name: str, alternative: str, figure: Figure) -> Picture:
     wide = figure.get_size_inches()[0] > figures.PANEL_INCHES[0] + 0.1
-    return Picture(Markup(figures.to_svg(figure, name)), alternative, wide)  # noqa: S704
+    return Picture(Markup(figures.to_svg(figure, name)), alternative, wide)
 
 
 def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:

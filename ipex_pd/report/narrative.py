@@ -42,8 +42,8 @@ def _sentence(name: str, simulation: Simulation) -> str:
     alive = 100.0 * final(simulation, "survival")
     middle = band(alive[:, None])
     text = (
-        f"{plain_name(name).capitalize()}: of 100 such children the model expects {np.mean(alive):.0f} to be alive after "
-        f"{years:.3g} years ({_range(middle.low[0], middle.high[0])} across the virtual patients)."
+        f"{plain_name(name).capitalize()}: of 100 such children the model expects {np.mean(alive):.0f} to be alive "
+        f"after {years:.3g} years ({_range(middle.low[0], middle.high[0])} across the virtual patients)."
     )
     told = []
     for quantity, words, factor, unit in _TOLD:
@@ -70,8 +70,8 @@ def _difference(row: dict[Hashable, Any], reference: str) -> str:
     known = f"95 % interval of this mean {interval[0]:+.0f} to {interval[1]:+.0f}, " if np.isfinite(interval[0]) else ""
     return (
         f"{plain_name(str(row['regimen'])).capitalize()} against {reference}: {abs(mean):.0f} "
-        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{low:+.0f} to {high:+.0f} across the virtual "
-        f"patients); higher survival in {row['share_better']:.0%} of them."
+        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{low:+.0f} to {high:+.0f} across the "
+        f"virtual patients); higher survival in {row['share_better']:.0%} of them."
     )
 
 
@@ -83,8 +83,8 @@ def caution_sentences(comparison: Comparison) -> list[str]:
     return [
         *(missing if comparison.partial else []),
         "The ranges show how virtual patients differ from each other. "
-        "The interval of a mean shows how well this number of virtual patients fixes it. Neither contains the error of the "
-        "model itself.",
+        "The interval of a mean shows how well this number of virtual patients fixes it. Neither contains the error of "
+        "the model itself.",
         f"{len(comparison.assumptions)} inputs or statements are assumed, not measured; they are listed below. "
         "Where a conclusion rests on one of them, it is no stronger than that assumption.",
         "A difference between regimens is a prediction to be tested, not evidence of benefit.",

@@ -94,7 +94,7 @@ class Row(NamedTuple):
 
 
 def endpoint_rows(comparison: Comparison) -> list[Row]:
-    """One row an endpoint, one cell a regimen: the mean of shares, the median of everything else, and the patients' range.
+    """One row an endpoint, one cell a regimen: the mean of shares, the median of all else, and the patients' range.
 
     Endpoints that no regimen can answer are left out.
     """

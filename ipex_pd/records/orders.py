@@ -244,7 +244,7 @@ class Dose(Record):
 
 
 def levels(dose: Dose) -> list[tuple[float, float]]:
-    """(days since the order began, amount in the order's unit) of each new level of a taper; the first row is the start."""
+    """(days since the order began, amount in the order's unit) of each level of a taper, the first at the start."""
     time, value = 0.0, dose.amount.value
     rows = [(time, value)]
     for step in dose.taper:

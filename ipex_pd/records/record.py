@@ -109,7 +109,7 @@ def _length_of_time(value: Any) -> Any:
 
 
 def _as_days(value: Any) -> Any:
-    return f"{float(value):.12g} day"
+    return f"{float(value)!r} day"
 
 
 def one_or_many(value: Any) -> Any:

@@ -1,19 +1,25 @@
-"""The command line's reference page, written from the commands themselves.
+"""The reference pages, written from the code: run ``python docs/reference_pages.py`` after a change.
 
-Run ``python -m ipex_pd.cli.reference > docs/reference/cli.md`` after a change; a test keeps both equal.
+A test keeps the pages and the code equal.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
+import ipex_pd
 from ipex_pd.cli.main import app
 
-_HEAD = """# Command line
+FOLDER = Path(__file__).parent / "reference"
 
-Written from the commands by `python -m ipex_pd.cli.reference`.
+_COMMANDS_HEAD = """# Command line
+
+Written from the commands by `python docs/reference_pages.py`.
 
 Wherever a name is asked for, a shipped name (`ipex-pd catalogue`) or a YAML file will do. Results go to standard output,
 messages and progress to standard error. With `--json` standard output holds one JSON value and nothing else; an error is then
@@ -26,7 +32,7 @@ def command_reference() -> str:
     """All commands with their arguments, options and defaults, as Markdown."""
     group: Any = typer.main.get_command(app)
     sections = [_section(name, command) for name, command in group.commands.items()]
-    return "\n".join([_HEAD, *sections])
+    return "\n".join([_COMMANDS_HEAD, *sections])
 
 
 def _section(name: str, command: Any) -> str:
@@ -61,5 +67,44 @@ def _default(parameter: Any) -> str:
     return f"`{getattr(value, 'value', value)}`"
 
 
+_API_HEAD = """# Python
+
+Written from the docstrings by `python docs/reference_pages.py`.
+
+`import ipex_pd as ipx`; everything below is a name in `ipx`. Nothing heavy is loaded before a name is first used.
+"""
+
+
+def api_reference() -> str:
+    """Every public name with its signature and docstring, as Markdown."""
+    return "\n".join([_API_HEAD, *(_entry(name) for name in ipex_pd.__all__)])
+
+
+def _entry(name: str) -> str:
+    value = getattr(ipex_pd, name)
+    lines = [f"## `{name}`", ""]
+    if not inspect.isclass(value):
+        lines += ["```python", _signature(name, value), "```", ""]
+    return "\n".join([*lines, "```text", inspect.getdoc(value) or "", "```"]) + "\n"
+
+
+def _signature(name: str, value: Callable[..., Any]) -> str:
+    signature = inspect.signature(value)
+    whole = f"{name}{signature}"
+    if len(whole) <= 100:
+        return whole.replace("'", "")
+    parts = str(signature.replace(return_annotation=inspect.Signature.empty))
+    arguments = [str(p) for p in signature.parameters.values()]
+    keyword = next((i for i, p in enumerate(signature.parameters.values()) if p.kind is p.KEYWORD_ONLY), None)
+    if keyword is not None:
+        arguments.insert(keyword, "*")
+    returned = whole[len(name) + len(parts) :]
+    return (f"{name}(\n    " + ",\n    ".join(arguments) + f",\n){returned}").replace("'", "")
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": command_reference, "api.md": api_reference}
+
+
 if __name__ == "__main__":
-    print(command_reference(), end="")
+    for page, write in PAGES.items():
+        (FOLDER / page).write_text(write(), encoding="utf-8")

@@ -9,22 +9,23 @@ import typer
 
 from ipex_pd.cli import console
 from ipex_pd.cli.options import JsonOption
-from ipex_pd.errors import IpexError, UsageError
+from ipex_pd.errors import IpexError, UsageError, nearest_hint
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Parameter, drug, patient or regimen files.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE...", help="Parameter, drug, patient or regimen files.")
+    ],
     json: JsonOption = False,
 ) -> None:
     """Check input files and say in plain words what was understood.
 
-    Exit code 0: all are right; 1: there are findings; 2: a file does not exist.
+    Exit code 0: all are right; 1: there are findings; 2: a file or name does not exist.
 
     Example: ipex-pd check my_patient.yaml my_regimen.yaml
     """
-    for file in files:
-        _require(file)
-    results = [_examine(Path(file)) for file in files]
+    paths = [path for file in files for path in _behind(file)]
+    results = [_examine(path) for path in paths]
     if json:
         console.emit_json({"files": results})
     else:
@@ -34,20 +35,32 @@ def check(
         raise typer.Exit(console.EXIT_FAILED)
 
 
-def _require(file: str) -> None:
-    if not Path(file).is_file():
-        raise UsageError(f"`{file}` is not a file", where="FILE", rule="Files that exist can be checked")
+def _behind(given: str) -> list[Path]:
+    """The file itself, or every shipped file of that name (a drug and a regimen may share one)."""
+    from ipex_pd.records.library import KINDS, all_names, shipped
+
+    if Path(given).is_file():
+        return [Path(given)]
+    paths = [shipped(kind)[given] for kind in KINDS if given in shipped(kind)]
+    if not paths:
+        raise UsageError(
+            f"`{given}` is neither a file nor a shipped name",
+            where="FILE",
+            rule=nearest_hint(given, all_names()),
+            cure="See: ipex-pd catalogue",
+        )
+    return paths
 
 
 def _examine(path: Path) -> dict[str, Any]:
-    from ipex_pd.records.library import describe, findings, kind_of
+    from ipex_pd.records.library import describe, findings, kind_of, load
 
     found: list[dict[str, str]] = []
     kind, words = "", []
     try:
         kind = kind_of(path)
         found = [finding.as_dict() for finding in findings(path)]
-        words = [] if found else describe(path)
+        words = [] if found else describe(load(path))
     except IpexError as error:
         found.append(error.as_dict())
     return {"file": str(path), "kind": kind, "understood": words, "findings": found}
@@ -60,4 +73,6 @@ def _print(result: dict[str, Any]) -> None:
         console.emit_text(f"  {line}")
     for finding in result["findings"]:
         parts = [finding["where"], finding["what"], finding["rule"], finding["cure"]]
-        console.emit_text("  - " + " ".join(part.rstrip(". ") + "." for part in parts if part) + f" [{finding['code']}]")
+        console.emit_text(
+            "  - " + " ".join(part.rstrip(". ") + "." for part in parts if part) + f" [{finding['code']}]"
+        )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ipex_pd.cli import console
 from ipex_pd.cli.runs import require_writable_file, write_atomically
+
+if TYPE_CHECKING:
+    from ipex_pd.records.parameters import Parameter
 
 
 class Format(StrEnum):
@@ -17,6 +21,19 @@ class Format(StrEnum):
 
     markdown = "markdown"
     latex = "latex"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The parameters of several sets, as one table."""
+
+    parameters: tuple[Parameter, ...]
+
+
+def _all_parameters() -> _Table:
+    from ipex_pd.records.library import load_parameters, shipped
+
+    return _Table(tuple(p for name in shipped("parameters") for p in load_parameters(name).parameters))
 
 
 def equations(
@@ -33,7 +50,8 @@ def equations(
         require_writable_file(out, "--out")
     from ipex_pd.equations.document import equations_latex, equations_markdown
 
-    text = equations_markdown() if format is Format.markdown else equations_latex()
+    write = equations_markdown if format is Format.markdown else equations_latex
+    text = write(parameter_set=_all_parameters())
     if out is None:
         console.emit_text(text)
     else:

@@ -83,7 +83,10 @@ def read_regimens(names_or_files: list[str]) -> dict[str, Regimen]:
 
 
 def input_files(patient: str, regimens: list[str]) -> list[Path]:
-    """The files behind names or paths, in the order given. Raises: RecordError."""
-    from ipex_pd.records.library import locate
+    """The files behind names or paths that were read before, in the order given."""
+    from ipex_pd.records.library import shipped
 
-    return [locate("patients", patient), *(locate("regimens", regimen) for regimen in regimens)]
+    return [
+        shipped("patients").get(patient, Path(patient)),
+        *(shipped("regimens").get(regimen, Path(regimen)) for regimen in regimens),
+    ]

@@ -1,9 +1,9 @@
 """Growth of children by the WHO tables: z-score to size and back, by age in days.
 
-value = M (1 + L S z)^(1/L), with L, M, S interpolated linearly between completed months (30.4375 days). Weight stands in
-the WHO tables to 10 years; above, weight = BMI * height^2, whose distribution has M = M_bmi M_height^2 and
-S^2 = S_bmi^2 + (2 S_height)^2 with the L of the BMI, taking BMI and height as independent. The two meet by a linear blend
-from 10 to 12 years, so that a child on a constant z-score has no jump in weight. From 19 years the values are held.
+value = M (1 + L S z)^(1/L), with L, M, S interpolated linearly between completed months (30.4375 days). Weight stands
+in the WHO tables to 10 years; above, weight = BMI * height^2, whose distribution has M = M_bmi M_height^2 and
+S^2 = S_bmi^2 + (2 S_height)^2 with the L of the BMI, taking BMI and height as independent. The two meet by a linear
+blend from 10 to 12 years, so that a child on a constant z-score has no jump in weight. Held from 19 years on.
 
 Source: WHO Child Growth Standards 2006, WHO Growth Reference 2007; body surface Mosteller 1987.
 """

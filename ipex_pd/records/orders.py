@@ -277,7 +277,7 @@ def _downward(by: str, every: float, until: float, time: float, value: float, do
     rows: list[tuple[float, float]] = []
     while value > until:
         value = max(until, value * (1 - share) if share is not None else value - step)
-        value = until if value <= until * (1 + 1e-9) + 1e-12 else value
+        value = until if value <= until * 1.01 + 1e-12 else value
         rows.append((time, value))
         time += every
     return rows

@@ -31,6 +31,9 @@ def words(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
 
 
+_COMMA = "A comma inside {...} begins a new key: put the text in quotes"
+
+
 class Record(BaseModel):
     """Base of everything that people write: frozen, and a key it does not know is refused."""
 
@@ -47,7 +50,7 @@ class Record(BaseModel):
                 raise fault(
                     f"`{key}` is not a key of a {words(cls.__name__)}",
                     rule=nearest_hint(str(key), known),
-                    cure="Rename it or take it out",
+                    cure=_COMMA if data[key] is None and " " in str(key) else "Rename it or take it out",
                     kind="UnknownKeyError",
                 )
         return data

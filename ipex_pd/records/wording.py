@@ -68,7 +68,7 @@ def _amount(dose: Dose) -> str:
 
 def _rhythm(dose: Dose) -> str:
     if dose.every is not None:
-        return f"every {duration_in_words(dose.every)}"
+        return "every day" if dose.every == 1 else f"every {duration_in_words(dose.every)}"
     days = f" on {', '.join(dose.days_of_week)} (day 0 is a Monday)" if dose.days_of_week else " every day"
     return f"at {' and '.join(sorted(dose.at))}{days}"
 
@@ -90,6 +90,7 @@ def _taper(order: Order) -> str:
     steps = [
         f"{value:g} from day {order.start + day:g}" if value else f"none from day {order.start + day:g}"
         for day, value in levels(order.dose)[1:]
+        if order.start + day < order.stop or not value
     ]
     return f"Taper of {_drug(order.drug).lower()} ({order.dose.amount.unit}): {', '.join(steps)}."
 

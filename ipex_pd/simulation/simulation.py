@@ -1,0 +1,288 @@
+"""simulate(): a child or a population under a regimen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ipex_pd.equations.ipex import ipex_model
+from ipex_pd.errors import UsageError
+from ipex_pd.numerics.body import FEMALE, body, body_size
+from ipex_pd.numerics.compiler import CompiledModel, compile_model
+from ipex_pd.numerics.drugs import bind_drug, concentration_names
+from ipex_pd.numerics.events import schedule_of
+from ipex_pd.numerics.schedule import Schedule, System
+from ipex_pd.numerics.solve import SolverOptions, Trajectory, solve
+from ipex_pd.records.library import citations
+from ipex_pd.records.regimens import Regimen
+from ipex_pd.simulation import individuals
+from ipex_pd.simulation.draws import Array
+from ipex_pd.simulation.individuals import Shelves
+from ipex_pd.simulation.population import Population
+from ipex_pd.simulation.results import Simulation
+from ipex_pd.simulation.tables import DoseTable, Exposure, TroughTable
+from ipex_pd.units import factor, parse_measure
+
+if TYPE_CHECKING:
+    from ipex_pd.equations.symbols import Declaration
+    from ipex_pd.records.parameters import ParameterSet
+    from ipex_pd.records.patients import Patient
+
+YEAR = 365.25
+SURVIVED = "cumulative_hazard_"
+Progress = Callable[[int, int], Any]
+
+
+@lru_cache(maxsize=1)
+def disease() -> CompiledModel:
+    """The compiled disease."""
+    return compile_model(ipex_model())
+
+
+def simulate(
+    patients: Patient | Population,
+    regimen: Regimen,
+    *,
+    years: float | None = None,
+    days: float | None = None,
+    output_every: str = "7 day",
+    output_times: ArrayLike | None = None,
+    parameters: ParameterSet | None = None,
+    seed: int = 0,
+    options: SolverOptions | None = None,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Give a regimen to a child or a population and follow the disease.
+
+    A child whose file says `history: born_untreated` has lived untreated since birth; what the file states about day 0
+    replaces what that course gives. Survival counts from day 0: the child is alive then.
+
+    Args:
+        patients: a child (the typical one of his file) or a virtual population.
+        regimen: what is given.
+        years, days: how long; one of them, 1 year when neither is given.
+        output_every: interval of outputs with its unit, such as `7 day` or `2 h`.
+        output_times: outputs at these days instead, rising from 0 or later.
+        parameters: disease parameters; those of the population, else the shipped set, when None.
+        seed: kept with the result; the random effects have the population's own seed.
+        options: of the solver.
+        progress: called with (patients done, patients in all).
+
+    Raises:
+        UsageError: both years and days, or times that do not rise.
+        RecordError: a drug or transplant choice that the records do not know.
+        SimulationError: a schedule the solver cannot honour.
+    """
+    population = individuals.as_population(patients)
+    times = _times(years, days, output_every, output_times)
+    given = individuals.shelves(regimen, parameters if parameters is not None else population.parameters)
+    model = disease()
+    theta = individuals.theta(population, model.model, given)
+    kinetics = {d.name: bind_drug(d) for d in given.drugs.values()}
+    system = System(model, tuple(kinetics.values()), body)
+    jump = individuals.transplant_covariates(regimen.transplants, model.events["transplant"], given.transplant)
+    schedule = schedule_of(regimen, given.drugs, float(times[-1]), jump)
+    chosen = options or SolverOptions()
+    state = initial_state(population, model, theta, chosen)
+    age = np.array([p.age for p in population.patients])
+    found = solve(system, schedule, theta, age=age, output_times=times, state=state, options=chosen, progress=progress)
+    return _labelled(population, regimen, given, theta, schedule, found, seed)
+
+
+def initial_state(
+    population: Population, model: CompiledModel, theta: Mapping[str, Array], options: SolverOptions
+) -> Array:
+    """States [S, P] on day 0: the untreated course since birth where the file asks for it, then what it states."""
+    start = np.empty((len(model.states), len(population)))
+    for age, rows in individuals.by_age(population):
+        own = {name: values[rows] for name, values in theta.items()}
+        lived = [i for i, row in enumerate(rows) if population.patients[row].history == "born_untreated" and age > 0]
+        start[:, rows] = np.asarray(model.initial(np.full(len(rows), age), own))
+        if lived:
+            kept = {name: values[lived] for name, values in own.items()}
+            start[:, [rows[i] for i in lived]] = _untreated(model, kept, age, len(lived), options)
+    for row, name in enumerate(model.states):
+        if name.startswith(SURVIVED):
+            start[row] = 0.0
+    return individuals.fill(start, model.states, individuals.start_overrides(population))
+
+
+def _untreated(
+    model: CompiledModel, theta: Mapping[str, Array], age: float, count: int, options: SolverOptions
+) -> Array:
+    system = System(model, (), body)
+    course = solve(system, Schedule(), theta, age=np.zeros(count), output_times=np.array([age]), options=options)
+    return np.asarray(course.states)[-1]
+
+
+def _times(years: float | None, days: float | None, every: str, times: ArrayLike | None) -> Array:
+    if times is not None:
+        if years is not None or days is not None:
+            raise UsageError("`output_times` beside a length", rule="Output times say how long already")
+        found = np.asarray(times, dtype=np.float64)
+        if found.size == 0 or np.any(np.diff(found) <= 0) or found[0] < 0:
+            raise UsageError("`output_times` do not rise from day 0 on", rule="Output times are rising days")
+        return found
+    if years is not None and days is not None:
+        raise UsageError("both `years` and `days`", rule="A length is stated once")
+    horizon = days if days is not None else (1.0 if years is None else years) * YEAR
+    step = parse_measure(every, where="output_every")
+    interval = step.value * factor(step.unit, "day")
+    if not horizon > 0 or not interval > 0:
+        raise UsageError(f"a horizon of {horizon:g} days, outputs every {every}", rule="Both are more than zero")
+    grid = np.arange(0.0, horizon, interval)
+    return np.append(grid, horizon) if horizon - grid[-1] > 1e-9 else grid
+
+
+def _labelled(
+    population: Population,
+    regimen: Regimen,
+    given: Shelves,
+    theta: Mapping[str, Array],
+    schedule: Schedule,
+    found: Trajectory,
+    seed: int,
+) -> Simulation:
+    values, units, meanings = quantities(disease(), theta, population, given, found)
+    return Simulation(
+        times=np.asarray(found.times),
+        values=values,
+        units=units,
+        meanings=meanings,
+        patients=population.labels,
+        patient=population.name,
+        regimen=regimen.name,
+        age=np.array([p.age for p in population.patients]),
+        error=np.asarray(found.error),
+        route=tuple(found.route),
+        alive=np.asarray(found.alive),
+        seed=population.seed if isinstance(population, Population) else seed,
+        exposures=_exposures(regimen, given),
+        doses=_doses(schedule, found, len(population)),
+        troughs=_troughs(schedule, found),
+        warnings=_warnings(regimen, schedule, found, population),
+        assumptions=(*population.assumptions, *individuals.assumed(given.sets(), population.patients)),
+        sources=_sources(given),
+    )
+
+
+def quantities(
+    model: CompiledModel, theta: Mapping[str, Array], population: Population, given: Shelves, found: Trajectory
+) -> tuple[dict[str, Array], dict[str, str], dict[str, str]]:
+    """All quantities of a trajectory, (patient, time), with units and meanings: states, outputs, body, drugs."""
+    age = np.asarray(found.times)[:, None] + np.array([p.age for p in population.patients])[None, :]
+    states = np.moveaxis(np.asarray(found.states), 1, 0)
+    effects = np.moveaxis(np.asarray(found.effects), 1, 0)
+    outputs = model.observe(age, states, effects, theta, {})
+    by_name = dict(zip(model.states, states, strict=True))
+    sized = body_size(age, by_name["weight_z"], by_name["height_z"], theta[FEMALE])
+    columns: dict[str, tuple[Any, str, str]] = {}
+    for symbol in (*model.model.states, *model.model.outputs):
+        about: Declaration = symbol.declaration
+        columns[about.name] = (by_name.get(about.name, outputs.get(about.name)), about.unit, about.meaning)
+    for name, unit in (("weight", "kg"), ("height", "cm"), ("bsa", "m**2")):
+        columns[name] = (sized[name], unit, {"bsa": "body surface area"}.get(name, f"body {name}"))
+    for drug in given.drugs.values():
+        unit = drug.concentration.unit
+        for name, which in concentration_names(drug).items():
+            columns[name] = (found.concentrations[name], unit, f"{drug.name}, {which.replace('_', ' ')} concentration")
+        meaning = f"{drug.name}, area under the curve so far"
+        columns[f"auc_{drug.name}"] = (found.auc[drug.name], f"{unit} * day", meaning)
+    return (
+        {name: np.broadcast_to(np.asarray(c[0]), age.shape).T for name, c in columns.items()},
+        {name: c[1] for name, c in columns.items()},
+        {name: c[2] for name, c in columns.items()},
+    )
+
+
+def _exposures(regimen: Regimen, given: Shelves) -> tuple[Exposure, ...]:
+    found = {}
+    for order in regimen.orders:
+        drug = given.drugs[order.drug]
+        window = _window(order, drug)
+        if drug.name not in found or window[0] is not None:
+            found[drug.name] = Exposure(drug.name, drug.name, f"auc_{drug.name}", *window)
+    return tuple(found.values())
+
+
+def _window(order: Any, drug: Any) -> tuple[float | None, float | None, str]:
+    aim = order.dose.target_trough
+    if aim is not None:
+        scale = factor("mg/L", drug.concentration.unit)
+        return aim.low_mg_l * scale, aim.high_mg_l * scale, "trough target of the regimen"
+    if not drug.windows:
+        return None, None, ""
+    window = drug.windows[0]
+    low, high = (parse_measure(text) for text in (window.low, window.high))
+    unit = drug.concentration.unit
+    ends = low.value * factor(low.unit, unit), high.value * factor(high.unit, unit)
+    return *ends, f"{window.setting}, not a target here"
+
+
+def _doses(schedule: Schedule, found: Trajectory, count: int) -> DoseTable:
+    if not len(schedule.order):
+        return DoseTable()
+    wide = schedule.rows(count)
+    drugs = [schedule.orders[i] for i in schedule.order]
+    return DoseTable(
+        drug=tuple(o.drug for o in drugs),
+        route=tuple(o.route for o in drugs),
+        times=np.asarray(wide.times).T,
+        amount=np.asarray(found.doses).T,
+        duration=np.asarray(wide.duration).T,
+    )
+
+
+def _troughs(schedule: Schedule, found: Trajectory) -> TroughTable:
+    if not len(schedule.sample_times):
+        return TroughTable()
+    return TroughTable(
+        drug=tuple(schedule.titrations[i].drug for i in schedule.sample_titration),
+        times=np.asarray(schedule.sample_times),
+        trough=np.asarray(found.troughs).T,
+        multiplier=np.asarray(found.multipliers).T,
+    )
+
+
+def _warnings(regimen: Regimen, schedule: Schedule, found: Trajectory, population: Population) -> tuple[str, ...]:
+    lines: list[str] = []
+    lost = [label for label, fine in zip(population.labels, np.asarray(found.alive), strict=True) if not fine]
+    if lost:
+        named = ", ".join(lost[:10])
+        lines.append(f"{len(lost)} patients have no finite numbers and are left out of summaries: {named}")
+    for index, aim in enumerate(schedule.titrations):
+        rows = np.flatnonzero(schedule.sample_titration == index)
+        if rows.size:
+            lines += _reach(aim, np.asarray(found.troughs)[rows], np.asarray(found.multipliers)[rows])
+    donors = {donor for p in population.patients for donor in p.donors}
+    for transplant in regimen.transplants:
+        if donors and transplant.donor not in donors:
+            known = ", ".join(sorted(donors))
+            lines.append(f"the regimen uses a {transplant.donor} donor; the patient's file names: {known}")
+    return tuple(lines)
+
+
+def _reach(aim: Any, troughs: Array, multipliers: Array) -> list[str]:
+    short = (multipliers[-1] >= aim.largest * (1 - 1e-9)) & (troughs[-1] < aim.low)
+    if not short.any():
+        return []
+    reached = np.median(troughs[-1][short])
+    return [
+        f"{aim.drug}: the trough target {aim.low:g} to {aim.high:g} was not reached at the largest dose allowed in "
+        f"{int(short.sum())} of {short.size} patients (median trough there {reached:.3g})"
+    ]
+
+
+def _sources(given: Shelves) -> tuple[Any, ...]:
+    known = dict(citations())
+    used: dict[str, None] = {}
+    for s in given.sets():
+        known |= s.sources
+        for p in s.parameters:
+            used |= dict.fromkeys(p.source.citations)
+    return tuple((key, known[key].citation) for key in used if key in known)
+

@@ -99,6 +99,7 @@ def _run(
     folder: RunFolder | None,
     advance: console.Advance,
 ) -> Comparison:
+    from ipex_pd.planning.comparison import InterruptedComparison
     from ipex_pd.planning.comparison import compare as compare_regimens
     from ipex_pd.simulation.population import virtual_population
 
@@ -109,7 +110,12 @@ def _run(
         advance(name)
 
     population = virtual_population(child, patients, seed=seed)
-    return compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
+    try:
+        return compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
+    except InterruptedComparison as stop:
+        if stop.comparison is None:
+            raise
+        return stop.comparison
 
 
 def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ipex_pd.errors import SimulationError, UsageError, nearest_hint
 from ipex_pd.planning.statistics import CONFIDENCE, RESAMPLES, paired_differences, restricted
-from ipex_pd.simulation.endpoints import Endpoint, available
+from ipex_pd.simulation.endpoints import Endpoint, available, summary_of
 from ipex_pd.simulation.results import Simulation
 from ipex_pd.simulation.thresholds import THRESHOLDS
 
@@ -183,13 +183,14 @@ def assemble(
     _check_paired(simulations)
     reference = next(iter(simulations))
     first = simulations[reference]
+    answers = {name: _Answers.of(sim) for name, sim in simulations.items()}
     return Comparison(
         patients=patients,
         regimens={name: regimens[name] for name in simulations},
         simulations=dict(simulations),
         reference=reference,
-        endpoints=_endpoint_table(simulations),
-        differences=_difference_table(simulations, reference, seed),
+        endpoints=_endpoint_table(answers),
+        differences=_difference_table(answers, reference, seed),
         assumptions=_assumptions(simulations),
         sources=_union(sim.sources for sim in simulations.values()),
         windows=_windows(simulations),
@@ -238,24 +239,34 @@ def _check_paired(simulations: Mapping[str, Simulation]) -> None:
             )
 
 
-def _endpoint_table(simulations: Mapping[str, Simulation]) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    table: pd.DataFrame
+    questions: tuple[Endpoint, ...]
+    horizon: float
+
+    @staticmethod
+    def of(sim: Simulation) -> _Answers:
+        return _Answers(sim.patient_endpoints(), available(sim), sim.horizon)
+
+
+def _endpoint_table(answers: Mapping[str, _Answers]) -> pd.DataFrame:
     tables = []
-    for name, sim in simulations.items():
-        table = sim.endpoints()
+    for name, given in answers.items():
+        table = summary_of(given.table, given.questions)
         table.insert(0, "regimen", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _difference_table(simulations: Mapping[str, Simulation], reference: str, seed: int) -> pd.DataFrame:
-    base = simulations[reference]
-    base_values, base_questions = base.patient_endpoints(), {question.name for question in available(base)}
+def _difference_table(answers: Mapping[str, _Answers], reference: str, seed: int) -> pd.DataFrame:
+    base = answers[reference]
     rows: list[dict[str, Any]] = []
-    for name, sim in simulations.items():
+    for name, given in answers.items():
         if name == reference:
             continue
-        shared = [question for question in available(sim) if question.name in base_questions]
-        columns = _differences(sim.patient_endpoints(), base_values, shared, sim.horizon)
+        shared = [question for question in given.questions if question.name in base.table]
+        columns = _differences(given.table, base.table, shared, given.horizon)
         results = paired_differences(columns, [question.better for question in shared], seed)
         rows.extend(
             {"regimen": name, "reference": reference, "endpoint": question.name, "label": question.label}

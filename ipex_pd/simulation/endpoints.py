@@ -7,7 +7,7 @@ is weighted by survival and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,10 +107,16 @@ def evaluate(sim: Simulation) -> pd.DataFrame:
 
 def summary(sim: Simulation, interval: tuple[float, float] = (0.05, 0.95)) -> pd.DataFrame:
     """Every endpoint over the patients, one row an endpoint; see `Simulation.endpoints`."""
-    table = evaluate(sim)
+    return summary_of(evaluate(sim), available(sim), interval)
+
+
+def summary_of(
+    answers: pd.DataFrame, questions: Sequence[Endpoint], interval: tuple[float, float] = (0.05, 0.95)
+) -> pd.DataFrame:
+    """The same from answers that `evaluate` gave."""
     rows = []
-    for question in available(sim):
-        numbers = summarise(table[question.name].to_numpy(), interval)
+    for question in questions:
+        numbers = summarise(answers[question.name].to_numpy(), interval)
         rows.append(
             {"endpoint": question.name, "label": question.label, "unit": question.unit}
             | numbers.as_dict()

@@ -40,7 +40,7 @@ def troughs(sim: Simulation, exposure: Exposure) -> Array:
 
 
 def _pre_dose(times: Array, course: Array, doses: Array) -> Array:
-    doses = np.sort(doses[np.isfinite(doses)])
+    doses = np.unique(doses[np.isfinite(doses)])
     if doses.size < 2:
         return np.full(times.size, np.nan)
     after = np.clip(np.searchsorted(doses, times), 1, doses.size - 1)

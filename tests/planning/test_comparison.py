@@ -22,8 +22,8 @@ class PlainRegimen:
     hazard: float
     healing: float = 0.02
 
-    def in_words(self) -> str:
-        return f"hazard {self.hazard:g} a day"
+    def in_words(self) -> list[str]:
+        return [f"hazard {self.hazard:g} a day"]
 
 
 def outcome(regimen: PlainRegimen, frailty: np.ndarray, times: np.ndarray = TIMES):
@@ -138,7 +138,7 @@ def test_json_is_strict_and_complete(engine):
     assert "not medical advice" in data["notice"]
     assert data["settings"]["seed"] == 9
     assert data["reference"] == "none"
-    assert data["regimens"] == {"none": "hazard 0.002 a day", "some": "hazard 0.001 a day"}
+    assert data["regimens"] == {"none": ["hazard 0.002 a day"], "some": ["hazard 0.001 a day"]}
     assert data["patients"] == 3
     keys = {"regimen", "endpoint", "unit", "mean", "median", "low", "high", "reached", "patients", "meaning"}
     assert all(keys <= set(row) for row in data["endpoints"])

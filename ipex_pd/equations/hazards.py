@@ -31,7 +31,7 @@ from ipex_pd.equations.states import (
 from ipex_pd.equations.symbols import Name, age, covariate, output, parameter
 from ipex_pd.equations.transplant import rejection_decay
 
-transplant_risk = covariate("transplant_risk", "1", "factor of the procedure's hazard, mean of published = 1", r"g_T")
+transplant_risk = covariate("transplant_risk", "1", "factor of the procedure's hazard, mean of published = 1", r"g_P")
 gvhd_risk = covariate("gvhd_risk", "1", "factor of the GvHD hazard, mean of published = 1", r"g_G")
 full_intensity = covariate("full_intensity", "fraction", "conditioning: 0 reduced, 1 full intensity", r"g_I")
 
@@ -107,9 +107,7 @@ def hazards() -> Model:
         disease_hazard: _disease(),
         transplant_hazard: _transplant(),
         death_hazard: infection_hazard + disease_hazard + transplant_hazard,
-        survival: sympy.exp(
-            -cumulative_hazard_infection - cumulative_hazard_disease - cumulative_hazard_transplant
-        ),
+        survival: sympy.exp(-cumulative_hazard_infection - cumulative_hazard_disease - cumulative_hazard_transplant),
     }
     at_transplant: dict[Name, sympy.Expr] = {
         transplant_early: transplant_early + _risk_at_transplant(),

@@ -1,4 +1,4 @@
-"""Regulation and autoimmunity: Treg number and function, effector T cells, Th2, B lineage, antibodies, IgE, eosinophils.
+"""Regulation and autoimmunity: Treg number and function, effector and Th2 cells, B lineage, antibodies, IgE.
 
 The tolerance threshold: effector cells multiply by `tolerance_ratio` in a generation when nothing holds them, and by
 ``R0 = tolerance_ratio / (1 + r / suppression_half)`` when Treg cells that work are the share ``r`` of CD4 cells. Above
@@ -62,7 +62,7 @@ treg_loss = parameter("treg_loss", "1/day", "turnover of Treg cells", r"d_R")
 treg_niche = parameter("treg_niche", "fraction", "Treg share of CD4 that halves self-renewal", r"\nu_R")
 treg_il2_boost = parameter("treg_il2_boost", "1", "extra self-renewal by IL-2 of effector cells", r"b_R")
 treg_il2_e50 = parameter("treg_il2_e50", "cells/uL", "effector cells for half of the extra renewal", r"b_{50}")
-treg_cni_maximum = parameter("treg_cni_maximum", "1", "share of Treg renewal stopped by calcineurin inhibition", r"E_{RC}")
+treg_cni_maximum = parameter("treg_cni_maximum", "1", "share of Treg renewal stopped by CNI", r"E_{RC}")
 treg_exclusion = parameter("treg_exclusion", "1", "extra loss of unfit host Treg beside donor Treg", r"x_R")
 treg_exclusion_half = parameter("treg_exclusion_half", "1", "donor Treg, in niches, for half of that loss", r"x_{50}")
 
@@ -72,7 +72,7 @@ effector_loss = parameter("effector_loss", "1/day", "death of effector T cells",
 effector_seed = parameter("effector_seed", "cells/uL/day", "effector cells that escape central tolerance", r"\sigma_E")
 effector_capacity = parameter("effector_capacity", "cells/uL", "effector cells that halve their activation", r"K_E")
 effector_fetal = parameter("effector_fetal", "cells/uL", "effector cells at birth without any Treg function", r"E_f")
-antigen_feedback = parameter("antigen_feedback", "1", "rise of activation by antigen from injured gut and skin", r"\phi")
+antigen_feedback = parameter("antigen_feedback", "1", "rise of activation by antigen of injured gut, skin", r"\phi")
 effector_cni_maximum = parameter("effector_cni_maximum", "1", "largest inhibition of activation by CNI", r"E_C")
 effector_mtor_maximum = parameter("effector_mtor_maximum", "1", "largest inhibition of proliferation by mTOR", r"E_M")
 effector_steroid_maximum = parameter("effector_steroid_maximum", "1", "rise of effector death by steroid", r"E_S")

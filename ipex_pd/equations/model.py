@@ -95,8 +95,11 @@ class Model:
     @property
     def fingerprint(self) -> str:
         """A hash of all equations: equal models compile once."""
-        lines = [f"{k}={sympy.srepr(sympy.sympify(v))}" for g in (self.rates, self.initial, self.effects, self.outputs)
-                 for k, v in g.items()]
+        lines = [
+            f"{k}={sympy.srepr(sympy.sympify(v))}"
+            for g in (self.rates, self.initial, self.effects, self.outputs)
+            for k, v in g.items()
+        ]
         for event, mapping in self.maps.items():
             lines += [f"{event}:{k}={sympy.srepr(sympy.sympify(v))}" for k, v in mapping.items()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -114,8 +117,12 @@ def compose(name: str, *parts: Model) -> Model:
     outputs: dict[Name, sympy.Expr] = {}
     maps: dict[str, dict[Name, sympy.Expr]] = {}
     for part in parts:
-        for into, group in ((rates, part.rates), (initial, part.initial), (effects, part.effects),
-                            (outputs, part.outputs)):
+        for into, group in (
+            (rates, part.rates),
+            (initial, part.initial),
+            (effects, part.effects),
+            (outputs, part.outputs),
+        ):
             _merge(into, group, name)
         for event, mapping in part.maps.items():
             _merge(maps.setdefault(event, {}), mapping, name)

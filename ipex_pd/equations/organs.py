@@ -31,7 +31,7 @@ from ipex_pd.equations.states import (
 )
 from ipex_pd.equations.symbols import Name, output, parameter
 
-injury_onset = parameter("injury_onset", "1/day", "rate of injury of an organ of susceptibility 1 at full drive", r"k_q")
+injury_onset = parameter("injury_onset", "1/day", "injury at susceptibility 1 and full drive", r"k_q")
 injury_repair = parameter("injury_repair", "1/day", "repair of an injured organ", r"d_q")
 injury_e50 = parameter("injury_e50", "cells/uL", "effector cells for half of the full drive", r"E_{50}")
 injury_th50 = parameter("injury_th50", "cells/uL", "Th2 cells for half of the full drive in skin", r"W_{50}")

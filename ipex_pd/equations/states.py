@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipex_pd.equations.symbols import state
 
 # drug signals and burdens
-steroid_signal = state("steroid_signal", "1", "genomic steroid effect after its delay", r"S")
+steroid_signal = state("steroid_signal", "fraction", "genomic steroid effect after its delay", r"S")
 steroid_burden = state("steroid_burden", "mg/kg", "steroid exposure so far, as prednisolone", r"B_S")
 cni_burden = state("cni_burden", "day", "time-integral of the calcineurin effect", r"B_C")
 
@@ -56,5 +56,5 @@ gvhd_pressure = state("gvhd_pressure", "1", "risk of graft-versus-host disease c
 cumulative_hazard_infection = state("cumulative_hazard_infection", "1", "death by infection", r"\Lambda_I")
 cumulative_hazard_disease = state("cumulative_hazard_disease", "1", "death by the disease", r"\Lambda_D")
 cumulative_hazard_transplant = state("cumulative_hazard_transplant", "1", "death by the transplant", r"\Lambda_T")
-cumulative_hazard_gvhd = state("cumulative_hazard_gvhd", "1", "graft-versus-host disease, acute or chronic", r"\Lambda_G")
+cumulative_hazard_gvhd = state("cumulative_hazard_gvhd", "1", "GvHD, acute or chronic", r"\Lambda_G")
 cumulative_hazard_graft_failure = state("cumulative_hazard_graft_failure", "1", "graft failure", r"\Lambda_F")

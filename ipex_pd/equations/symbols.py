@@ -37,7 +37,7 @@ class Declaration:
     latex: str = ""
 
 
-class Name(sympy.Symbol):
+class Name(sympy.Symbol):  # type: ignore[misc]
     """A sympy symbol with a declaration."""
 
     __slots__ = ("declaration",)

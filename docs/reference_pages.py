@@ -13,7 +13,9 @@ from typing import Any
 import typer
 
 import ipex_pd
+from ipex_pd.cli.equations import all_parameters
 from ipex_pd.cli.main import app
+from ipex_pd.equations.document import equations_markdown
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -21,10 +23,10 @@ _COMMANDS_HEAD = """# Command line
 
 Written from the commands by `python docs/reference_pages.py`.
 
-Wherever a name is asked for, a shipped name (`ipex-pd catalogue`) or a YAML file will do. Results go to standard output,
-messages and progress to standard error. With `--json` standard output holds one JSON value and nothing else; an error is then
-`{"error": {"code", "where", "what", "rule", "cure"}}`. Exit codes: 0 done; 1 findings, or the work failed; 2 wrong usage or
-input; 130 interrupted, with what was finished kept.
+Wherever a name is asked for, a shipped name (`ipex-pd catalogue`) or a YAML file will do. Results go to standard
+output, messages and progress to standard error. With `--json` standard output holds one JSON value and nothing else; an
+error is then `{"error": {"code", "where", "what", "rule", "cure"}}`. Exit codes: 0 done; 1 findings, or the work failed;
+2 wrong usage or input; 130 interrupted, with what was finished kept.
 """
 
 
@@ -102,7 +104,16 @@ def _signature(name: str, value: Callable[..., Any]) -> str:
     return (f"{name}(\n    " + ",\n    ".join(arguments) + f",\n){returned}").replace("'", "")
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": command_reference, "api.md": api_reference}
+def equation_reference() -> str:
+    """The model with the shipped parameters, as `ipex-pd equations` writes it."""
+    return equations_markdown(parameter_set=all_parameters())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": command_reference,
+    "api.md": api_reference,
+    "equations.md": equation_reference,
+}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ EXIT_INTERRUPTED = 130
 class Advance(Protocol):
     """Called as a piece of work is finished."""
 
-    def __call__(self, done: str) -> None:
-        """Report that the piece called ``done`` is finished."""
+    def __call__(self, what: str, done: int | None = None) -> None:
+        """Report that ``what`` is finished: one more piece, or ``done`` pieces in all."""
 
 
 def messages() -> Console:
@@ -121,7 +121,7 @@ def show_error(error: IpexError, *, as_json: bool) -> None:
 def progress(title: str, total: int, *, quiet: bool) -> Iterator[Advance]:
     """A progress bar on standard error; silent when ``quiet`` or when standard error is not a terminal."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda what, done=None: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -129,7 +129,8 @@ def progress(title: str, total: int, *, quiet: bool) -> Iterator[Advance]:
     with Progress(*columns, console=messages(), transient=True) as bars:
         task = bars.add_task(title, total=total)
 
-        def advance(done: str) -> None:
-            bars.update(task, advance=1, description=f"{title}: {done}")
+        def advance(what: str, done: int | None = None) -> None:
+            step = {"advance": 1} if done is None else {"completed": done}
+            bars.update(task, description=f"{title}: {what}", **step)
 
         yield advance

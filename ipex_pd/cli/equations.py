@@ -24,16 +24,17 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Table:
+class ParameterTable:
     """The parameters of several sets, as one table."""
 
     parameters: tuple[Parameter, ...]
 
 
-def _all_parameters() -> _Table:
+def all_parameters() -> ParameterTable:
+    """The parameters of every shipped set."""
     from ipex_pd.records.library import load_parameters, shipped
 
-    return _Table(tuple(p for name in shipped("parameters") for p in load_parameters(name).parameters))
+    return ParameterTable(tuple(p for name in shipped("parameters") for p in load_parameters(name).parameters))
 
 
 def equations(
@@ -51,7 +52,7 @@ def equations(
     from ipex_pd.equations.document import equations_latex, equations_markdown
 
     write = equations_markdown if format is Format.markdown else equations_latex
-    text = write(parameter_set=_all_parameters())
+    text = write(parameter_set=all_parameters())
     if out is None:
         console.emit_text(text)
     else:

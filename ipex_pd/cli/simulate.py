@@ -74,9 +74,16 @@ def simulate(
     from ipex_pd.simulation.population import virtual_population
     from ipex_pd.simulation.simulation import simulate as run_simulation
 
-    with guarded(folder):
+    with guarded(folder), console.progress("Simulating", population, quiet=json) as advance:
         group = child if population == 1 else virtual_population(child, population, seed=seed)
-        simulation = run_simulation(group, treatment, years=years, output_every=output_every, seed=seed)
+        simulation = run_simulation(
+            group,
+            treatment,
+            years=years,
+            output_every=output_every,
+            seed=seed,
+            progress=lambda done, total: advance(f"{done} of {total} patients", done),
+        )
     _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
 
 

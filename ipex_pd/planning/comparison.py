@@ -12,15 +12,15 @@ import pandas as pd
 
 from ipex_pd.errors import SimulationError, UsageError, nearest_hint
 from ipex_pd.planning.statistics import CONFIDENCE, RESAMPLES, paired_differences, restricted
+from ipex_pd.records.patients import Patient
 from ipex_pd.simulation.endpoints import Endpoint, available, summary_of
+from ipex_pd.simulation.population import Population, single
 from ipex_pd.simulation.results import Simulation
 from ipex_pd.simulation.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
-    from ipex_pd.numerics.integrate import SolverOptions
-    from ipex_pd.records.patients import Patient
+    from ipex_pd.numerics.solve import SolverOptions
     from ipex_pd.records.regimens import Regimen
-    from ipex_pd.simulation.population import Population
 
 SCHEMA = "ipex_pd.comparison/1"
 NOTICE = "Research tool, not medical advice: a model of published facts and stated assumptions, not of one child."
@@ -32,7 +32,7 @@ class Comparison:
     """Regimens over the same patients.
 
     Attributes:
-        patients: the child or the population that was asked for.
+        patients: the population; a single child stands as a population of one.
         regimens: name -> regimen, the reference first; only those that were simulated.
         simulations: name -> result, patients in the same order in all.
         reference: the regimen that differences are taken from.
@@ -47,7 +47,7 @@ class Comparison:
         missing: regimens that were asked for and not simulated, because the run was interrupted.
     """
 
-    patients: Patient | Population
+    patients: Population
     regimens: Mapping[str, Regimen]
     simulations: Mapping[str, Simulation]
     reference: str
@@ -153,23 +153,24 @@ def compare(
     from ipex_pd.simulation.simulation import simulate
 
     ordered = _ordered(_named(regimens), reference)
+    group = single(patients) if isinstance(patients, Patient) else patients
     settings = {"years": years, "seed": seed, "output_every": output_every, "regimens": list(ordered)}
     simulations: dict[str, Simulation] = {}
     try:
         for name, regimen in ordered.items():
             simulations[name] = simulate(
-                patients, regimen, years=years, output_every=output_every, seed=seed, options=options
+                group, regimen, years=years, output_every=output_every, seed=seed, options=options
             )
             if progress is not None:
                 progress(name, simulations[name])
     except KeyboardInterrupt as stop:
-        kept = assemble(patients, ordered, simulations, settings, seed) if simulations else None
+        kept = assemble(group, ordered, simulations, settings, seed) if simulations else None
         raise InterruptedComparison(kept) from stop
-    return assemble(patients, ordered, simulations, settings, seed)
+    return assemble(group, ordered, simulations, settings, seed)
 
 
 def assemble(
-    patients: Patient | Population,
+    patients: Population,
     regimens: Mapping[str, Regimen],
     simulations: Mapping[str, Simulation],
     settings: Mapping[str, Any],

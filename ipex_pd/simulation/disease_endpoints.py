@@ -303,6 +303,15 @@ def _safety() -> list[Endpoint]:
             change("steroid_burden"),
         ),
         Endpoint(
+            "calcineurin_burden",
+            "Calcineurin inhibition",
+            "day",
+            "time-integral of the calcineurin effect (days of full inhibition) from day 0 to the horizon",
+            better,
+            ("cni_burden",),
+            change("cni_burden"),
+        ),
+        Endpoint(
             "infection_risk",
             "Infection risk",
             "fraction",

@@ -102,7 +102,7 @@ def _of_drug(sim: Simulation, exposure: Exposure) -> list[Endpoint]:
             )
         )
         if exposure.has_window:
-            window = "{:g} to {:g}".format(*exposure.window) + f" {unit}"
+            window = "{:g} to {:g}".format(*exposure.window) + f" {unit} ({exposure.window_source})"
             found.append(
                 Endpoint(
                     f"in_window_{drug}",

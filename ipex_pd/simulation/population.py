@@ -63,8 +63,8 @@ class Population:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A label for every patient, from its number."""
-        return tuple(f"{self.name}-{number:05d}" for number in self.index)
+        """The name of every patient."""
+        return tuple(patient.name for patient in self.patients)
 
     def pick(self, patients: Sequence[int] | slice) -> Population:
         """The population of some patients, by position; each stays who it is."""
@@ -151,6 +151,18 @@ def virtual_population(
         parameters=parameters,
         description=(*children.in_words(patient), *children.spread_in_words(n, seed, uncertainty)),
         assumptions=children.assumptions(),
+    )
+
+
+def single(patient: Patient) -> Population:
+    """One child as its record says it, without random effects, as a population of one."""
+    return Population(
+        name=patient.name,
+        patients=(patient,),
+        index=np.zeros(1, dtype=np.int64),
+        seed=0,
+        varies=frozenset(),
+        description=children.in_words(patient),
     )
 
 

@@ -9,7 +9,7 @@ from ipex_pd.errors import UsageError
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
 from ipex_pd.simulation.children import CLASS_COUNTS
-from ipex_pd.simulation.population import cohort_population, virtual_population
+from ipex_pd.simulation.population import cohort_population, single, virtual_population
 
 ASSUMED = {"assumed": "a test"}
 
@@ -55,7 +55,7 @@ def test_chunks_and_picks_keep_everyone_who_they_are():
     parts = [part.theta(given)["growth"] for part in group.chunks(5)]
     assert [part.size for part in parts] == [5, 5, 5, 5, 3]
     assert np.array_equal(np.concatenate(parts), group.theta(given)["growth"])
-    assert group.pick([7, 2]).labels == ("test_child-00007", "test_child-00002")
+    assert group.pick([7, 2]).labels == ("test_child_00007", "test_child_00002")
     assert np.array_equal(group.pick([7, 2]).eta("growth"), group.eta("growth")[[7, 2]])
 
 
@@ -139,6 +139,12 @@ def test_a_population_says_what_it_is():
     assert group.description[1] == "A boy of 7 months at the start, FOXP3 class missense."
     assert group.description[2].startswith("30 virtual patients around this child (seed 7)")
     assert any("CYP3A5" in line for line in group.assumptions)
+
+
+def test_a_single_child_has_typical_values():
+    alone = single(child())
+    assert alone.labels == ("test_child",)
+    assert alone.theta({"": parameters(growth=0.3)})["growth"].tolist() == [2.0]
 
 
 def test_nobody_stands_in_a_population_twice():

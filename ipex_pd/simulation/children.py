@@ -45,9 +45,7 @@ CYP3A5_EXPRESSER = Spread(
     0.15, "fraction", "assumed: carriers of CYP3A5*1 are a minority in children of European ancestry and more elsewhere"
 )
 HAEMATOCRIT_MEDIAN = Spread(
-    0.34,
-    "fraction",
-    "assumed: low normal for a young child, as a third of the children is anaemic (Gambineri 2018, E058)",
+    0.35, "fraction", "assumed: that of a well young child; a third of the patients is anaemic at some time (E058)"
 )
 HAEMATOCRIT_SD = Spread(
     0.12, "1", "assumed: relative spread that puts a tenth of the children below 0.30, where tacrolimus clearance rises"
@@ -164,7 +162,9 @@ def _child(patient: Patient, name: str, size: Mapping[str, float], expresser: bo
 
 def in_words(patient: Patient) -> tuple[str, ...]:
     """The child the population was built around."""
-    known = "; ".join(f"{name} {value}" for name, value, _ in patient.facts() if name not in {"age", "foxp3"})
+    known = "; ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value, _ in patient.facts() if name not in {"age", "foxp3"}
+    )
     stated = f" Stated: {known}." if known else ""
     boy = "boy" if patient.sex == "male" else "girl"
     return (
@@ -202,7 +202,7 @@ def cohort_in_words(n: int, seed: int) -> tuple[str, ...]:
 def assumptions() -> tuple[str, ...]:
     """Sentences about the spreads that are assumed."""
     return tuple(
-        f"virtual children: {name} = {item.value:g} {item.unit}: {item.basis.removeprefix('assumed: ')}"
+        f"virtual children: {name} = {item.value:g}: {item.basis.removeprefix('assumed: ')}"
         for name, item in _SPREADS.items()
         if item.basis.startswith("assumed")
     )

@@ -24,9 +24,9 @@ _COMMANDS_HEAD = """# Command line
 Written from the commands by `python docs/reference_pages.py`.
 
 Wherever a name is asked for, a shipped name (`ipex-pd catalogue`) or a YAML file will do. Results go to standard
-output, messages and progress to standard error. With `--json` standard output holds one JSON value and nothing else; an
-error is then `{"error": {"code", "where", "what", "rule", "cure"}}`. Exit codes: 0 done; 1 findings, or the work failed;
-2 wrong usage or input; 130 interrupted, with what was finished kept.
+output, messages and progress to standard error. With `--json` standard output holds one JSON value and nothing else;
+an error is then `{"error": {"code", "where", "what", "rule", "cure"}}`. Exit codes: 0 done; 1 findings, or the work
+failed; 2 wrong usage or input; 130 interrupted, with what was finished kept.
 """
 
 

@@ -130,7 +130,6 @@ def progress(title: str, total: int, *, quiet: bool) -> Iterator[Advance]:
         task = bars.add_task(title, total=total)
 
         def advance(what: str, done: int | None = None) -> None:
-            step = {"advance": 1} if done is None else {"completed": done}
-            bars.update(task, description=f"{title}: {what}", **step)
+            bars.update(task, description=f"{title}: {what}", completed=done, advance=1 if done is None else None)
 
         yield advance

@@ -92,12 +92,19 @@ def test_summary_tells_numbers_and_ranges(page):
     assert "not evidence of benefit" in page
 
 
+@pytest.fixture
+def rendered(page, monkeypatch):
+    monkeypatch.setattr("ipex_pd.report.html.render_report", lambda comparison: page)
+
+
+@pytest.mark.usefixtures("rendered")
 def test_report_is_written_whole(comparison, tmp_path):
     path = write_report(comparison, tmp_path / "synthetic.html")
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert [p.name for p in tmp_path.iterdir()] == ["synthetic.html"]
 
 
+@pytest.mark.usefixtures("rendered")
 def test_report_into_missing_folder_is_an_error(comparison, tmp_path):
     with pytest.raises(OutputError, match="the report cannot be written"):
         write_report(comparison, tmp_path / "missing" / "synthetic.html")

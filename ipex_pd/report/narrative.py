@@ -67,12 +67,17 @@ def difference_sentences(comparison: Comparison) -> list[str]:
 def _difference(row: dict[Hashable, Any], reference: str) -> str:
     mean, low, high = (100 * row[key] for key in ("mean", "low", "high"))
     interval = [100 * row[key] for key in ("mean_low", "mean_high")]
-    known = f"95 % interval of this mean {interval[0]:+.0f} to {interval[1]:+.0f}, " if np.isfinite(interval[0]) else ""
+    known = f"95 % interval of this mean {signed(interval[0])} to {signed(interval[1])}, " if np.isfinite(interval[0]) else ""
     return (
         f"{plain_name(str(row['regimen'])).capitalize()} against {reference}: {abs(mean):.0f} "
-        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{low:+.0f} to {high:+.0f} across the "
-        f"virtual patients); higher survival in {row['share_better']:.0%} of them."
+        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{signed(low)} to {signed(high)} across the "
+        f"virtual patients); higher survival in {100 * row['share_better']:.0f} % of them."
     )
+
+
+def signed(value: float) -> str:
+    """A whole number with its sign."""
+    return f"{value:+.0f}".replace("-", "\u2212")
 
 
 def caution_sentences(comparison: Comparison) -> list[str]:

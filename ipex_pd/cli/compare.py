@@ -105,8 +105,7 @@ def _run(
 
     def keep(name: str, simulation: Simulation) -> None:
         if folder is not None:
-            simulation.save(folder.path / "simulations" / name)
-            folder.note(f"simulations/{name}")
+            folder.save(f"simulations/{name}", simulation.save)
         advance(name)
 
     population = virtual_population(child, patients, seed=seed)

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -139,8 +139,14 @@ class RunFolder:
         if name not in self.written:
             self.written.append(name)
 
-    def note(self, name: str) -> None:
-        """Note that something else was written into the folder, and is complete. Raises: OutputError."""
+    def save(self, name: str, write: Callable[[Path], object]) -> None:
+        """Let ``write`` put something whole under a name in the folder. Raises: OutputError, with what is kept."""
+        try:
+            write(self.path / name)
+        except OutputError as error:
+            raise OutputError(
+                error.what, code=error.code, where=error.where, rule=self.kept, cure=error.cure
+            ) from error
         self.written.append(name)
         self.log(f"finished: {name}")
 

@@ -60,18 +60,17 @@ def _range(low: float, high: float) -> str:
 def difference_sentences(comparison: Comparison) -> list[str]:
     """The change of survival against the reference, paired within each virtual patient."""
     table = comparison.differences
-    rows = table[table["endpoint"] == "survival"].to_dict("records")
+    rows = table[(table["endpoint"] == "survival") & (table["pairs"] > 0)].to_dict("records")
     return [_difference(row, plain_name(comparison.reference)) for row in rows]
 
 
 def _difference(row: dict[Hashable, Any], reference: str) -> str:
-    mean, low, high = (100 * row[key] for key in ("mean", "low", "high"))
-    interval = [100 * row[key] for key in ("mean_low", "mean_high")]
-    known = f"95 % interval of this mean {signed(interval[0])} to {signed(interval[1])}, " if np.isfinite(interval[0]) else ""
+    mean, low, high, surest, boldest = (100 * row[key] for key in ("mean", "low", "high", "mean_low", "mean_high"))
+    known = f"95 % interval of this mean {signed(surest)} to {signed(boldest)}, " if np.isfinite(surest) else ""
     return (
         f"{plain_name(str(row['regimen'])).capitalize()} against {reference}: {abs(mean):.0f} "
-        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{signed(low)} to {signed(high)} across the "
-        f"virtual patients); higher survival in {100 * row['share_better']:.0f} % of them."
+        f"{'more' if mean >= 0 else 'fewer'} of 100 alive at the end ({known}{signed(low)} to {signed(high)} across "
+        f"the virtual patients); higher survival in {100 * row['share_better']:.0f} % of them."
     )
 
 

@@ -1,0 +1,360 @@
+"""One sub-step for all patients: events at its left edge, then drugs in closed form and the disease by DOP853.
+
+Drug effects are projected on Legendre polynomials of degree 3 over the sub-step (Gauss nodes graded towards its left
+edge, tau = s^3); the disease sees the projection at the twelve stage times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.integrate import DOP853
+
+from ipex_pd.numerics import superposition
+from ipex_pd.numerics.schedule import System, Titration
+from ipex_pd.numerics.superposition import Kinetics
+
+Array = Any
+Values = dict[str, Array]
+
+NODES = 12
+STAGES = 12
+_DEGREE = 3
+_s, _w = np.polynomial.legendre.leggauss(NODES)
+_s, _w = 0.5 * (_s + 1.0), 0.5 * _w
+NODE_TIMES = _s**3
+NODE_WEIGHTS = 3.0 * _s**2 * _w
+_at_nodes = np.polynomial.legendre.legvander(2 * NODE_TIMES - 1, _DEGREE)
+_at_stages = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
+PROJECTION = _at_stages @ ((2 * np.arange(_DEGREE + 1) + 1)[:, None] * (_at_nodes * NODE_WEIGHTS[:, None]).T)
+"""[stage, node]: from values at the nodes to the projection at the stages."""
+
+BASES = ("mg", "mg/kg", "mg/m2")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a compiled program is specialised to (hashable).
+
+    Attributes:
+        system: disease, drugs, body.
+        channels: (drug, oral) of each dose channel.
+        infused, steady, transplants: whether such events occur at all.
+        titrations: trough targets.
+        orders, infusions: sizes of the memory for daily doses and running infusions.
+    """
+
+    system: System
+    channels: tuple[tuple[int, bool], ...]
+    infused: bool
+    steady: bool
+    transplants: bool
+    titrations: tuple[Titration, ...]
+    orders: int
+    infusions: int
+
+
+class Carry(NamedTuple):
+    """What goes from sub-step to sub-step; patients last."""
+
+    x: Array
+    amounts: tuple[Array, ...]
+    infusion: tuple[Array, ...]
+    auc: Array
+    kinetics: tuple[Kinetics, ...]
+    covariates: Values
+    multiplier: Array
+    daily: Array
+    running: Array
+    error: Array
+    alive: Array
+
+
+class Slots(NamedTuple):
+    """What happens at the left edge of sub-steps ([K, C, P] unless said otherwise)."""
+
+    time: Array
+    length: Array
+    dose: Array
+    amount: Array
+    duration: Array
+    basis: Array
+    maximum: Array
+    titration: Array
+    order: Array
+    per_day: Array
+    lag: Array
+    interval: Array
+    prior: Array
+    memory: Array
+    stop: Array
+    graft: Array
+    event: Values
+    visit: Array
+    sample: Array
+    any_dose: Array
+    any_graft: Array
+
+
+class Record(NamedTuple):
+    """What is kept of each sub-step: values at its left edge, before the doses there."""
+
+    x: Array
+    central: Array
+    auc: Array
+    multiplier: Array
+    trough: Array
+    given: Array
+
+
+Advance = Callable[[Carry, Array, Array], tuple[Array, tuple[Array, ...], Array, Array]]
+
+
+def begin(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> Carry:
+    """The carry at day 0."""
+    system, patients = layout.system, x.shape[1]
+    covariates, constants = visit(layout, theta, age, x)
+    return Carry(
+        x=x,
+        amounts=tuple(jnp.zeros((1 + d.compartments, patients)) for d in system.drugs),
+        infusion=tuple(jnp.zeros(patients) for _ in system.drugs),
+        auc=jnp.zeros((len(system.drugs), patients)),
+        kinetics=constants,
+        covariates=covariates,
+        multiplier=jnp.ones((len(layout.titrations), patients)),
+        daily=jnp.zeros((layout.orders, patients)),
+        running=jnp.zeros((layout.infusions, patients)),
+        error=jnp.zeros(patients),
+        alive=jnp.ones(patients, bool),
+    )
+
+
+def visit(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> tuple[Values, tuple[Kinetics, ...]]:
+    """Covariates and drug constants at an age and disease state."""
+    system, patients = layout.system, x.shape[1]
+    body = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
+    covariates = {n: jnp.broadcast_to(jnp.asarray(v, float), (patients,)) for n, v in body.items()}
+    constants = tuple(superposition.kinetics(d.individual(theta, covariates), d.compartments, d.depot, patients)
+                      for d in system.drugs)
+    return covariates, constants
+
+
+def sub_step(layout: Layout, theta: Mapping[str, Array], age: Array, orders_of: Array, advance: Advance,
+             carry: Carry, slots: Slots) -> tuple[Carry, Record]:
+    """Events at the left edge (visit, record, sample, steady state, transplant, stops, doses), then the advance.
+
+    Args:
+        layout: what the program is specialised to.
+        theta: parameters.
+        age: [P] age at day 0 [day].
+        orders_of: [D, orders] 1 where an order gives a drug.
+        advance: (carry, age at the left edge, length) -> states, amounts, AUC, embedded error.
+        carry: before.
+        slots: this sub-step's row.
+    """
+    now = age + slots.time
+    carry = _visit(layout, theta, now, carry, slots)
+    levels = _central_concentrations(carry)
+    carry, trough = _sample(layout, theta, carry, slots, levels)
+    record = Record(carry.x, levels, carry.auc, carry.multiplier, trough, jnp.zeros_like(slots.amount))
+    if layout.transplants:
+        carry = jax.lax.cond(slots.any_graft, lambda c: _graft(layout, theta, c, slots), lambda c: c, carry)
+    if layout.channels:
+        given = jnp.zeros_like(slots.amount)
+        carry, given = jax.lax.cond(
+            slots.any_dose, lambda c: _administer(layout, theta, orders_of, c, slots), lambda c: (c, given), carry)
+        record = record._replace(given=given)
+    x, amounts, auc, error = advance(carry, now, slots.length)
+    sound = carry.alive & jnp.all(jnp.isfinite(x), axis=0) & jnp.all(jnp.isfinite(auc), axis=0)
+    for amount in amounts:
+        sound = sound & jnp.all(jnp.isfinite(amount), axis=0)
+    keep = lambda new, old: jnp.where(sound, new, old)  # noqa: E731
+    return carry._replace(
+        x=keep(x, carry.x), amounts=tuple(map(keep, amounts, carry.amounts)), auc=keep(auc, carry.auc),
+        error=keep(carry.error + error, carry.error), alive=sound), record
+
+
+def _central_concentrations(carry: Carry) -> Array:
+    rows = [a[1] / k.volume for a, k in zip(carry.amounts, carry.kinetics, strict=True)]
+    return jnp.stack(rows) if rows else jnp.zeros((0, carry.x.shape[1]))
+
+
+def _visit(layout: Layout, theta: Mapping[str, Array], now: Array, carry: Carry, slots: Slots) -> Carry:
+    def renew(old: tuple[Values, tuple[Kinetics, ...]]) -> tuple[Values, tuple[Kinetics, ...]]:
+        del old
+        return visit(layout, theta, now, carry.x)
+
+    covariates, constants = jax.lax.cond(slots.visit, renew, lambda old: old, (carry.covariates, carry.kinetics))
+    return carry._replace(covariates=covariates, kinetics=constants)
+
+
+def _sample(layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slots, levels: Array
+            ) -> tuple[Carry, Array]:
+    multipliers, troughs = [], []
+    for j, rule in enumerate(layout.titrations):
+        index = layout.system.drug(rule.drug)
+        reported = layout.system.drugs[index].concentrations(theta, carry.covariates, levels[index])
+        trough = next(iter(reported.values()))
+        outside = slots.sample[j] & (trough > 0) & ((trough < rule.low) | (trough > rule.high))
+        ratio = rule.target / jnp.where(outside, trough, 1.0)
+        step = jnp.clip(ratio, rule.smallest_step, rule.largest_step)
+        new = jnp.clip(carry.multiplier[j] * step, rule.smallest, rule.largest)
+        multipliers.append(jnp.where(outside, new, carry.multiplier[j]))
+        troughs.append(trough)
+    if not troughs:
+        return carry, jnp.zeros((0, carry.x.shape[1]))
+    return carry._replace(multiplier=jnp.stack(multipliers)), jnp.stack(troughs)
+
+
+def _graft(layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slots) -> Carry:
+    after = layout.system.model.apply("transplant", carry.x, theta, slots.event)
+    return carry._replace(x=jnp.where(slots.graft, after, carry.x))
+
+
+def _administer(layout: Layout, theta: Mapping[str, Array], orders_of: Array, carry: Carry, slots: Slots
+                ) -> tuple[Carry, Array]:
+    """Steady-state residues, ends of infusions, then the doses of each channel."""
+    amounts, infusion = list(carry.amounts), list(carry.infusion)
+    daily, running, given = carry.daily, carry.running, []
+    people = jnp.arange(carry.x.shape[1])
+    if layout.steady:
+        for c, (d, oral) in enumerate(layout.channels):
+            mg = _prescribed(layout, carry, slots, c, slots.prior[c])
+            reaching = _reaching(layout, theta, orders_of, carry, daily, c, mg)
+            residue = superposition.steady(carry.kinetics[d], reaching, slots.duration[c],
+                                           jnp.where(slots.prior[c], slots.interval[c], 1.0), slots.lag[c], oral=oral)
+            amounts[d] = amounts[d] + jnp.where(slots.prior[c], residue, 0.0)
+    for c, (d, _) in enumerate(layout.channels):
+        if layout.infused:
+            ending = slots.stop[c] >= 0
+            rate = running[jnp.maximum(slots.stop[c], 0), people]
+            infusion[d] = infusion[d] - jnp.where(ending, rate, 0.0)
+    for c in range(len(layout.channels)):
+        mg = _prescribed(layout, carry, slots, c, slots.dose[c])
+        row = (jnp.arange(layout.orders)[:, None] == slots.order[c]) & slots.dose[c]
+        daily = jnp.where(row, slots.per_day[c] * mg, daily)
+        given.append(mg)
+    for c, (d, oral) in enumerate(layout.channels):
+        reaching = _reaching(layout, theta, orders_of, carry, daily, c, given[c])
+        lasting = slots.dose[c] & (slots.duration[c] > 0)
+        amounts[d] = amounts[d].at[0 if oral else 1].add(jnp.where(lasting, 0.0, reaching))
+        if layout.infused and not oral:
+            rate = jnp.where(lasting, reaching / jnp.where(lasting, slots.duration[c], 1.0), 0.0)
+            infusion[d] = infusion[d] + rate
+            place = jnp.maximum(slots.memory[c], 0)
+            running = running.at[place, people].set(jnp.where(lasting, rate, running[place, people]))
+    return carry._replace(amounts=tuple(amounts), infusion=tuple(infusion), daily=daily, running=running
+                          ), jnp.stack(given)
+
+
+def _prescribed(layout: Layout, carry: Carry, slots: Slots, channel: int, present: Array) -> Array:
+    """Prescribed amount [mg], zero where nothing is given."""
+    basis = slots.basis[channel]
+    size = jnp.ones_like(slots.time)
+    for code, name in ((1, "weight"), (2, "bsa")):
+        if name in carry.covariates:
+            size = jnp.where(basis == code, carry.covariates[name], size)
+    mg = jnp.minimum(slots.amount[channel] * size, slots.maximum[channel])
+    for j in range(len(layout.titrations)):
+        mg = jnp.where(slots.titration[channel] == j, mg * carry.multiplier[j], mg)
+    return jnp.where(present, mg, 0.0)
+
+
+def _reaching(layout: Layout, theta: Mapping[str, Array], orders_of: Array, carry: Carry, daily: Array, channel: int,
+              mg: Array) -> Array:
+    """Amount reaching the depot or central compartment [mg]."""
+    index, oral = layout.channels[channel]
+    if not oral:
+        return mg
+    system = layout.system
+    totals = {d.name: jnp.sum(orders_of[i][:, None] * daily, axis=0) for i, d in enumerate(system.drugs)}
+    fraction = system.drugs[index].bioavailability(theta, carry.covariates, mg, totals)
+    return jnp.where(mg != 0, mg * fraction, 0.0)
+
+
+def potencies(system: System, theta: Mapping[str, Array], levels: Sequence[Array]) -> Values:
+    """Target -> sum over drugs of concentration over EC50, from concentrations [mg/L] of each drug."""
+    total: Values = {}
+    for drug, level in zip(system.drugs, levels, strict=True):
+        for target, value in drug.potency(theta, level).items():
+            total[target] = total[target] + value if target in total else value
+    return total
+
+
+def mesh_advance(layout: Layout, theta: Mapping[str, Array]) -> Advance:
+    """The hot path: closed-form drugs, projected effects, DOP853."""
+    system = layout.system
+    model = system.model
+    rate_constants, effect_constants = model.prepare(theta)
+    stage_times = DOP853.C[:STAGES]
+
+    def rhs(now: Array, x: Array, u: Array) -> Array:
+        return jnp.stack([jnp.broadcast_to(r, x.shape[1:]) for r in model.rates(now, x, u, theta, rate_constants)])
+
+    def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array, Array]:
+        nodes = NODE_TIMES[:, None] * length
+        levels, amounts, areas = [], [], []
+        for i, drug in enumerate(system.drugs):
+            infused = layout.infused and (i, False) in layout.channels
+            constants, held, rate = carry.kinetics[i], carry.amounts[i], carry.infusion[i]
+            level = superposition.central(constants, held, rate, nodes, depot=drug.depot, infused=infused)
+            level = level / constants.volume
+            levels.append(level)
+            measured = next(iter(drug.concentrations(theta, carry.covariates, level).values()))
+            areas.append(length * jnp.sum(NODE_WEIGHTS[:, None] * measured, axis=0))
+            amounts.append(superposition.advance(constants, held, rate, length, depot=drug.depot, infused=infused))
+        auc = carry.auc + jnp.stack(areas) if areas else carry.auc
+        inputs = _stage_inputs(system, theta, levels, effect_constants, length)
+        ages = [now + c * length for c in stage_times]
+        x, error = _dop853(rhs, carry.x, inputs, jnp.stack(ages), length)
+        return x, tuple(amounts), auc, error
+
+    return advance
+
+
+def _stage_inputs(system: System, theta: Mapping[str, Array], levels: list[Array], constants: Sequence[Array],
+                  length: Array) -> Array:
+    """Projected effects [12, U, P]."""
+    model = system.model
+    patients = length.shape[0]
+    if not model.effects:
+        return jnp.zeros((STAGES, 0, patients))
+    values = model.affected(potencies(system, theta, levels), theta, constants)
+    shape = (NODES, patients)
+    at_nodes = jnp.stack([jnp.broadcast_to(v, shape) for v in values], axis=1)
+    flat = jnp.asarray(PROJECTION) @ at_nodes.reshape(NODES, -1)
+    return flat.reshape(STAGES, len(values), patients)
+
+
+def _combine(coefficients: Sequence[float], slopes: Any) -> Array:
+    total: Array = None
+    for j, c in enumerate(coefficients):
+        if c != 0.0:
+            total = c * slopes[j] if total is None else total + c * slopes[j]
+    return total
+
+
+def _dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array
+            ) -> tuple[Array, Array]:
+    """One step; also the embedded error relative to the size of each state, the largest over states."""
+    branches: list[Callable[[Array], Array]] = [lambda slopes: x]
+    for i in range(1, STAGES):
+        branches.append(lambda slopes, i=i: x + length * _combine(DOP853.A[i, :i], slopes))  # type: ignore[misc]
+
+    def stage(slopes: Array, i: Array) -> tuple[Array, None]:
+        at = jax.lax.switch(i, branches, slopes)
+        slope = rhs(ages[i], at, inputs[i])
+        return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
+
+    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), jnp.arange(STAGES))
+    new = x + length * _combine(DOP853.B, slopes)
+    scale = jnp.maximum(jnp.abs(new), 1e-3 * jnp.max(jnp.abs(new), axis=0)) + 1e-30
+    fifth = _combine(DOP853.E5[:STAGES], slopes) / scale
+    third = _combine(DOP853.E3[:STAGES], slopes) / scale
+    bound = jnp.abs(length) * fifth**2 / jnp.sqrt(fifth**2 + 0.01 * third**2 + 1e-300)
+    return new, jnp.max(bound, axis=0)

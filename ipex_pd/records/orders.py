@@ -199,6 +199,8 @@ class Dose(Record):
     def _check_ends(self) -> None:
         if self.stop is not None and self.count is not None:
             raise fault("both `stop` and `count`", rule="An order ends by one of them", cure="Take one of them out")
+        if self.count is not None and self.loading is not None and self.loading.count >= self.count:
+            raise fault("the loading doses are all there is", rule="`count` counts them too", cure="Raise `count`")
         if self.stop is not None and self.stop.anchor == self.start.anchor and self.stop.day <= self.start.day:
             raise fault(
                 f"it stops at {self.stop}, not after its start at {self.start}", rule="`stop` is later than `start`"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ipex_pd.errors import IpexError, UnitError, UnknownKeyError, nearest_hint
 from ipex_pd.records.provenance import Citation, Source
-from ipex_pd.records.record import Name, Number, Record, Texts, carried, fault, quantity
+from ipex_pd.records.record import Name, Number, Record, Texts, carried, fault, one_or_many, quantity
 from ipex_pd.records.relations import COVARIATES, CYP3A5
 from ipex_pd.units import dimension, factor
 
@@ -38,6 +38,9 @@ class Fact(Record):
     value: Number | str
     source: Source
 
+    def __str__(self) -> str:
+        return self.value if isinstance(self.value, str) else f"{self.value:g}"
+
     def in_unit(self, unit: str) -> float:
         """The value in a unit; a pure number is accepted where the unit is `1` or `SD`."""
         if not isinstance(self.value, str):
@@ -62,10 +65,6 @@ class Cyp3a5(Record):
 
     value: Literal["nonexpresser", "expresser", "unknown"]
     source: Source
-
-
-def _donors(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 class Observation(Record):
@@ -143,7 +142,7 @@ class Patient(Record):
     albumin: Fact | None = None
     bilirubin: Fact | None = None
     azole: Fact | None = None
-    donors: Annotated[tuple[Donor, ...], BeforeValidator(_donors)] = ()
+    donors: Annotated[tuple[Donor, ...], BeforeValidator(one_or_many)] = ()
     history: Literal["born_untreated", "as_stated"] = "born_untreated"
     start: dict[str, Fact] = Field(default_factory=dict)
     observations: tuple[Observation, ...] = ()
@@ -173,14 +172,14 @@ class Patient(Record):
         for name, (low, high) in ranges.items():
             fact: Fact | None = getattr(self, name)
             if fact is not None and not low <= fact.in_unit("1") <= high:
-                raise fault(f"`{name}` is {fact.value}", rule=f"It lies between {low:g} and {high:g}")
+                raise fault(f"`{name}` is {fact}", rule=f"It lies between {low:g} and {high:g}")
         for name in ("albumin", "bilirubin"):
             fact = getattr(self, name)
             if fact is not None and fact.in_unit(COVARIATES[name][0]) <= 0:
-                raise fault(f"`{name}` is {fact.value}", rule="It is more than zero")
+                raise fault(f"`{name}` is {fact}", rule="It is more than zero")
         for fact in (self.weight_z, self.height_z):
             if fact is not None and not -8 <= fact.in_unit("SD") <= 5:
-                raise fault(f"a z-score of {fact.value}", rule="It lies between -8 and 5")
+                raise fault(f"a z-score of {fact}", rule="It lies between -8 and 5")
 
     def _check_start(self) -> None:
         for name, fact in self.start.items():
@@ -241,11 +240,6 @@ class Patient(Record):
         for name, field in type(self).model_fields.items():
             fact = getattr(self, name)
             if isinstance(fact, Fact | Genotype | Cyp3a5):
-                yield field.alias or name, str(fact.value), fact.source
+                yield field.alias or name, str(fact) if isinstance(fact, Fact) else fact.value, fact.source
         for name, fact in self.start.items():
-            yield name, str(fact.value), fact.source
-
-
-def assumptions(patient: Patient) -> Mapping[str, str]:
-    """What is assumed about a patient: fact -> reason."""
-    return {name: source.reason for name, _, source in patient.facts() if source.assumed}
+            yield name, str(fact), fact.source

@@ -213,7 +213,11 @@ def save_data(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
 
 def translate(error: ValidationError, document: Document) -> Iterator[IpexError]:
     """Pydantic's findings as ours, each with its file and line."""
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    inner = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in inner:
+            continue  # a list is counted without its faulty members
         where, key = document.where(item["loc"]), _key(item["loc"])
         context = item.get("ctx", {})
         if item["type"] == "ipex":
@@ -245,6 +249,8 @@ def _plain(item: Any, key: str, where: str, context: Mapping[str, Any]) -> IpexE
         sign = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}[bounds[kind]]
         rule = f"`{key}` must be {sign} {context[bounds[kind]]:g}"
         return RecordError(f"`{value}` is out of range", where=where, rule=rule)
+    if kind in {"too_short", "string_too_short"}:
+        return RecordError(f"`{key}` is empty", where=where, rule="It must hold something")
     if kind == "string_pattern_mismatch":
         return RecordError(f"`{value}` is not a name", where=where, rule="Names are lower-case words joined by `_`")
     return RecordError(f"`{value}` does not fit `{key}`", where=where, rule=str(item["msg"]))

@@ -79,7 +79,7 @@ effector_steroid_maximum = parameter("effector_steroid_maximum", "1", "rise of e
 
 th2_share = parameter("th2_share", "1", "Th2 cells for each effector cell", r"\omega")
 th2_turnover = parameter("th2_turnover", "1/day", "turnover of Th2 cells", r"d_W")
-th2_normal = parameter("th2_normal", "cells/uL", "autoreactive Th2 cells of a healthy child", r"W_0")
+ige_th2 = parameter("ige_th2", "cells/uL", "autoreactive Th2 cells that double the IgE made", r"W_e")
 short_plasma_loss = parameter("short_plasma_loss", "1/day", "death of short-lived plasma cells", r"d_s")
 long_plasma_loss = parameter("long_plasma_loss", "1/day", "death of long-lived plasma cells", r"d_l")
 help_maximum = parameter("help_maximum", "1", "rise of plasma-cell formation by T-cell help", r"h_B")
@@ -182,7 +182,7 @@ def _humoral_rates() -> dict[Name, sympy.Expr]:
         ),
         long_lived_plasma: indirect_response(long_lived_plasma, long_plasma_loss, short_lived_plasma),
         ige_plasma: indirect_response(
-            ige_plasma, ige_plasma_loss, one, production=th2 / th2_normal * switch_help * b_total
+            ige_plasma, ige_plasma_loss, one, production=(1 + th2 / ige_th2 * switch_help) * b_total
         ),
         autoantibody: indirect_response(autoantibody, autoantibody_loss, autoantibody_normal, production=makers),
         ige: indirect_response(ige, ige_loss, ige_normal, production=ige_plasma),

@@ -50,11 +50,12 @@ def test_every_class_breaks_tolerance(disease, classes, name):
         assert untreated({**disease.values(), "residual_function": value}) > 1
 
 
-def test_the_mildest_child_breaks_tolerance_even_with_raised_treg_numbers(disease, classes):
+def test_raised_treg_numbers_cannot_cure_a_typical_child_of_any_class(disease, classes):
+    """Cells of the Treg lineage are 13.6 against 8.5 % of CD4 (E094)."""
     raised = host_share(disease.values()) * 13.6 / 8.5
     for name in CLASSES:
-        most = classes[f"{name}__residual_function"].limits[1]
-        assert reproduction_number(disease.values(), most * raised) > 0.95
+        typical = classes[f"{name}__residual_function"].value
+        assert reproduction_number(disease.values(), typical * raised) > 1
 
 
 def test_classes_are_ordered_by_severity(disease, classes):

@@ -60,13 +60,13 @@ def test_targets_and_events(model):
     ]  # fmt: skip
 
 
-def test_transplant_choices_name_only_event_covariates(model, choices):
+def test_transplant_choices_name_event_covariates_or_usual_cells(model, choices):
     known = {str(c): declaration(c).unit for c in model.event_covariates("transplant")}
+    known |= {"cd34_usual": "cells/kg", "cd3_usual": "cells/kg"}
     for parameter in choices.parameters:
         _, _, covariate = parameter.name.partition("__")
         parameter.value_in(known[covariate])
-    chosen = {p.name.partition("__")[2] for p in choices.parameters}
-    assert chosen == set(known)
+    assert {p.name.partition("__")[2] for p in choices.parameters} == set(known)
 
 
 def test_rates_are_affine_in_effects(model):

@@ -13,7 +13,7 @@ from ipex_pd.equations.threshold import (
 )
 from ipex_pd.errors import ModelError
 
-CLASSES = ("polyadenylation", "deletion", "frameshift", "missense", "splice", "in_frame_deletion")
+CLASSES = ("polyadenylation", "deletion", "frameshift", "missense", "splice", "in_frame")
 
 
 def test_r0_without_drugs_is_the_closed_form():

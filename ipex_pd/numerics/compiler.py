@@ -340,7 +340,7 @@ def _compile(model: Model) -> CompiledModel:
         outputs=tuple(str(s) for s in model.outputs),
         events=own,
         _rates=_block(model.rates, constants),
-        _initial=_block(model.initial, set()),
+        _initial=_block({state: model.initial[state] for state in model.states}, set()),
         _effects=_block(model.effects, constants),
         _outputs=_block(model.outputs, set(), inline=True),
         _maps={event: _block(mapping, set()) for event, mapping in model.maps.items()},

@@ -15,9 +15,9 @@ from ipex_pd.numerics.body import FEMALE, body, body_size
 from ipex_pd.numerics.compiler import CompiledModel, compile_model
 from ipex_pd.numerics.drugs import bind_drug, concentration_names
 from ipex_pd.numerics.events import schedule_of
-from ipex_pd.numerics.schedule import Schedule, System
+from ipex_pd.numerics.schedule import Schedule, System, Values
 from ipex_pd.numerics.solve import SolverOptions, Trajectory, solve
-from ipex_pd.records.library import citations
+from ipex_pd.records.library import citations, load_parameters
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.simulation import individuals
 from ipex_pd.simulation.draws import Array
@@ -95,27 +95,34 @@ def simulate(
 
 def initial_state(
     population: Population, model: CompiledModel, theta: Mapping[str, Array], options: SolverOptions
-) -> Array:
-    """States [S, P] on day 0: the untreated course since birth where the file asks for it, then what it states."""
+) -> Values:
+    """States on day 0, name -> (patient,): the course since birth, then what the file states.
+
+    `born_untreated` children have lived untreated with their own parameters, `as_stated` ones as healthy children.
+    """
     start = np.empty((len(model.states), len(population)))
+    healthy = load_parameters("foxp3_classes")
     for age, rows in individuals.by_age(population):
         own = {name: values[rows] for name, values in theta.items()}
-        lived = [i for i, row in enumerate(rows) if population.patients[row].history == "born_untreated" and age > 0]
-        start[:, rows] = np.asarray(model.initial(np.full(len(rows), age), own))
-        if lived:
-            kept = {name: values[lived] for name, values in own.items()}
-            start[:, [rows[i] for i in lived]] = _untreated(model, kept, age, len(lived), options)
+        ill = np.array([population.patients[row].history == "born_untreated" for row in rows])
+        for name in individuals.CLASS_PARAMETERS:
+            own[name] = np.where(ill, own[name], healthy[f"healthy__{name}"].value)
+        start[:, rows] = _lived(model, own, age, options)
     for row, name in enumerate(model.states):
         if name.startswith(SURVIVED):
             start[row] = 0.0
-    return individuals.fill(start, model.states, individuals.start_overrides(population))
+    filled = individuals.fill(start, model.states, individuals.start_overrides(population))
+    return dict(zip(model.states, filled, strict=True))
 
 
-def _untreated(
-    model: CompiledModel, theta: Mapping[str, Array], age: float, count: int, options: SolverOptions
-) -> Array:
-    system = System(model, (), body)
-    course = solve(system, Schedule(), theta, age=np.zeros(count), output_times=np.array([age]), options=options)
+def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options: SolverOptions) -> Array:
+    """States [S, P] at an age without drugs since birth."""
+    birth = np.zeros(len(theta[FEMALE]))
+    if age <= 0:
+        return np.asarray(model.initial(birth, theta))
+    course = solve(
+        System(model, (), body), Schedule(), theta, age=birth, output_times=np.array([age]), options=options
+    )
     return np.asarray(course.states)[-1]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ BLOCK = 64
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """What the loop leaves: values at the shared times [Y, ...] and doses given [N, P]."""
+    """What the loop leaves: values at the shared times [Y, ...], doses given [N, P], and those times."""
 
     x: Array
     central: Array
@@ -36,6 +37,7 @@ class Raw:
     given: Array
     error: Array
     alive: Array
+    shared: np.ndarray
 
 
 def _rounded(count: int) -> int:
@@ -74,9 +76,25 @@ def orders_of(system: System, schedule: Schedule, size: int) -> np.ndarray:
     return table
 
 
-def slots_of(mesh: Mesh, schedule: Schedule, lags: Array, table: Array, steps: slice, *, tool: Any = np,
+class Lookup(NamedTuple):
+    """Fixed facts of the rows of a schedule: place in the memory of infusions [N], codes of its orders [3, O]."""
+
+    memory: np.ndarray
+    codes: np.ndarray
+
+
+def lookup(schedule: Schedule) -> Lookup:
+    """Fixed facts of a concrete schedule."""
+    infused = (np.asarray(schedule.duration) > 0).any(axis=1)
+    memory = np.where(infused, np.cumsum(infused) - 1, 0) if len(infused) else np.zeros(1)
+    rows = [(BASES.index(o.basis), np.inf if o.maximum is None else o.maximum,
+             -1 if o.titration is None else o.titration) for o in schedule.orders] or [(0, np.inf, -1)]
+    return Lookup(memory.astype(np.int32), np.array(rows, float).T)
+
+
+def slots_of(mesh: Mesh, schedule: Schedule, facts: Lookup, lags: Array, table: Array, steps: slice, *,
              event_names: tuple[str, ...] = ()) -> Slots:
-    """Rows ``steps`` of the integrator's input; with jax.numpy as ``tool`` they stay differentiable."""
+    """Rows ``steps`` of the integrator's input; traced times, amounts and lags stay differentiable."""
     people = np.arange(mesh.left.shape[1])
     left, right = mesh.left[steps], mesh.right[steps]
     opening, closing = table[left, people], table[right, people]
@@ -86,11 +104,10 @@ def slots_of(mesh: Mesh, schedule: Schedule, lags: Array, table: Array, steps: s
     dose = mesh.doses[steps] >= 0
     source = np.where(prior, mesh.steady[steps], np.maximum(mesh.doses[steps], 0))
     stopping = mesh.stops[steps]
-    memory = _memory(schedule)
+    memory, per_order = facts
     graft = mesh.transplant[steps] >= 0
     which = np.maximum(mesh.transplant[steps], 0)
     orders = schedule.order[source] if len(schedule.order) else source
-    per_order = _order_table(schedule)
     return Slots(
         time=opening + start * span, length=(stop - start) * span, dose=dose,
         amount=schedule.amount[source, people], duration=schedule.duration[source, people],
@@ -102,19 +119,6 @@ def slots_of(mesh: Mesh, schedule: Schedule, lags: Array, table: Array, steps: s
         event={n: schedule.transplants[n][which, people] for n in event_names},
         visit=mesh.visit[steps], sample=mesh.samples[steps],
         any_dose=(dose | prior | (stopping >= 0)).any(axis=(1, 2)), any_graft=graft.any(axis=1))
-
-
-def _memory(schedule: Schedule) -> np.ndarray:
-    if not len(schedule.order):
-        return np.zeros(1, np.int32)
-    infused = (np.asarray(jax.lax.stop_gradient(schedule.duration)) > 0).any(axis=1)
-    return np.asarray(np.where(infused, np.cumsum(infused) - 1, 0), np.int32)
-
-
-def _order_table(schedule: Schedule) -> np.ndarray:
-    rows = [(BASES.index(o.basis), np.inf if o.maximum is None else o.maximum,
-             -1 if o.titration is None else o.titration) for o in schedule.orders] or [(0, np.inf, -1)]
-    return np.array(rows, float).T
 
 
 def padded(mesh: Mesh, multiple: int) -> Mesh:
@@ -144,24 +148,35 @@ def block(layout: Layout, theta: Values, age: Array, table: Array, carry: Carry,
     return jax.lax.scan(step, carry, slots)
 
 
+class Halted(Exception):
+    """The march was told to stop."""
+
+
+def event_names(layout: Layout) -> tuple[str, ...]:
+    """Covariates that come with a transplant, where there is one."""
+    return layout.system.model.events["transplant"] if layout.transplants else ()
+
+
 Runner = Callable[[Layout, Values, Array, Array, Carry, Slots], tuple[Carry, Record]]
 
 
 def march(layout: Layout, schedule: Schedule, mesh: Mesh, theta: Values, age: Array, x: Array, lags: Array, *,
-          run: Runner = block, size: int = BLOCK) -> Raw:
+          run: Runner = block, size: int = BLOCK, halt: threading.Event | None = None) -> Raw:
     """Take all steps of a mesh, block by block, and keep the values at the shared times."""
     n, patients = len(schedule.order), x.shape[1]
     mesh_full = padded(mesh, size)
     lags = np.asarray(lags)
     table = event_times(schedule, lags, mesh.shared)
-    names = layout.system.model.events["transplant"] if layout.transplants else ()
+    names, facts = event_names(layout), lookup(schedule)
     membership = orders_of(layout.system, schedule, layout.orders)
     carry = start(layout, theta, age, x)
     kept: list[tuple[np.ndarray, ...]] = []
     given = np.zeros((n, patients))
     for first in range(0, mesh_full.steps, size):
         steps = slice(first, first + size)
-        slots = slots_of(mesh_full, schedule, lags, table, steps, event_names=names)
+        slots = slots_of(mesh_full, schedule, facts, lags, table, steps, event_names=names)
+        if halt is not None and halt.is_set():
+            raise Halted
         carry, record = run(layout, theta, age, membership, carry, slots)
         rows = mesh.sync[(mesh.sync >= first) & (mesh.sync < first + size)] - first
         if len(rows):
@@ -171,7 +186,7 @@ def march(layout: Layout, schedule: Schedule, mesh: Mesh, theta: Values, age: Ar
             step, channel, person = np.nonzero(doses >= 0)
             given[doses[step, channel, person], person] = np.asarray(record.given)[step, channel, person]
     columns = [np.concatenate(c) for c in zip(*kept, strict=True)]
-    return Raw(*columns, given, np.asarray(carry.error), np.asarray(carry.alive))
+    return Raw(*columns, given, np.asarray(carry.error), np.asarray(carry.alive), mesh.shared)
 
 
 def initial_state(system: System, theta: Values, age: Array, state: Mapping[str, Array] | None) -> Array:

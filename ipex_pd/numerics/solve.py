@@ -2,28 +2,378 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ipex_pd.errors import SimulationError
-from ipex_pd.numerics import program
+from ipex_pd.errors import SimulationError, SolverError, UsageError
+from ipex_pd.numerics import program, stiff
+from ipex_pd.numerics.integrate import Layout, potencies
 from ipex_pd.numerics.mesh import Grading, build_mesh
+from ipex_pd.numerics.parallel import SIZES, chunks, padded_size, run_chunks
+from ipex_pd.numerics.program import Raw
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
 
 Array = Any
+Values = dict[str, Array]
 
-def quick(system, schedule, theta, age, output_times, grading, state=None):
-    age = jnp.asarray(age, float)
-    P = age.shape[0]
-    theta = {n: jnp.broadcast_to(jnp.asarray(v, float), (P,)) for n, v in theta.items()}
+GRADINGS = {"default": Grading(first=0.1, growth=0.6, longest=1.0), "tight": Grading(0.05, 0.4, 0.5)}
+TOLERANCES = {"default": 1e-5, "tight": 1e-7}
+GENERAL_TOLERANCES = {"default": 1e-8, "tight": 1e-10}
+_REFINEMENTS = (1, 2, 4, 8)
+_LOOSER = 30.0
+_FLOOR = 1e-3
+_OBSERVED = 32
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How solve() works.
+
+    Attributes:
+        accuracy: `default` (relative error of 1e-5) or `tight` (1e-7).
+        audit: `full` solves twice, on the mesh and on one twice as fine, and refines patients that differ by more than
+            the tolerance; `off` solves once and reports no error.
+        route: `auto`, or force `mesh` or `general`.
+        tolerance: accepted relative error instead of that of the accuracy.
+        chunk: most patients that are computed together: 1, 8, 64 or 256.
+        threads: chunks at a time.
+    """
+
+    accuracy: Literal["default", "tight"] = "default"
+    audit: Literal["full", "off"] = "full"
+    route: Literal["auto", "mesh", "general"] = "auto"
+    tolerance: float | None = None
+    chunk: int = 256
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("accuracy", ("default", "tight")), ("audit", ("full", "off")),
+                              ("route", ("auto", "mesh", "general")), ("chunk", SIZES)):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name} is `{getattr(self, name)}`", where="SolverOptions",
+                                 rule="It is one of " + ", ".join(str(a) for a in allowed))
+        if self.tolerance is not None and not 1e-12 <= self.tolerance <= 0.1:
+            raise UsageError(f"tolerance is {self.tolerance}", where="SolverOptions", rule="It lies in 1e-12 .. 0.1")
+        if self.threads < 1:
+            raise UsageError(f"threads is {self.threads}", where="SolverOptions", rule="At least one thread works")
+
+    @property
+    def accepted(self) -> float:
+        """Relative error that is accepted."""
+        return TOLERANCES[self.accuracy] if self.tolerance is None else self.tolerance
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What happened, at the output times; patients are the last axis.
+
+    Attributes:
+        times: [T] [day].
+        states: [T, S, P], before the events of that time.
+        concentrations: name -> [T, P] as the drug reports them.
+        auc: drug -> [T, P] area under its measured concentration since day 0 [concentration x day].
+        effects: [T, U, P].
+        covariates: name -> [T, P]: weight [kg], bsa [m2], ...
+        doses: [N, P] prescribed amounts given [mg].
+        multipliers: [K, P] of the sampled titration, after each sample.
+        troughs: [K, P] sampled.
+        error: [P] largest relative difference to a finer solution; NaN without audit.
+        route: [P] `mesh` or `general`.
+        reason: [P] why.
+        alive: [P] False where numbers stopped being finite (values stay at the last finite ones).
+        finished: [P] False where the run was interrupted (values are NaN).
+    """
+
+    times: np.ndarray
+    states: np.ndarray
+    concentrations: dict[str, np.ndarray]
+    auc: dict[str, np.ndarray]
+    effects: np.ndarray
+    covariates: dict[str, np.ndarray]
+    doses: np.ndarray
+    multipliers: np.ndarray
+    troughs: np.ndarray
+    error: np.ndarray
+    route: np.ndarray
+    reason: tuple[str, ...]
+    alive: np.ndarray
+    finished: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """[T, P] body weight [kg]."""
+        return self.covariates["weight"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Everything the chunks share."""
+
+    system: System
+    schedule: Schedule
+    theta: Values
+    age: np.ndarray
+    x: np.ndarray
+    lags: np.ndarray
+    times: np.ndarray
+    options: SolverOptions
+
+    def part(self, patients: np.ndarray, size: int) -> _Job:
+        """Some patients, the last one repeated up to ``size``."""
+        index = np.concatenate([patients, np.full(size - len(patients), patients[-1])]).astype(int)
+        return replace(self, schedule=self.schedule.select(index), theta={n: v[index] for n, v in self.theta.items()},
+                       age=self.age[index], x=self.x[:, index], lags=self.lags[:, index])
+
+
+@dataclass(eq=False)
+class _Answer:
+    """Best values so far of some patients."""
+
+    patients: np.ndarray
+    raw: Raw
+    seen: dict[str, Any]
+    error: np.ndarray
+    route: str
+    reason: str
+    finer: Raw | None = field(default=None)
+
+
+def solve(system: System, schedule: Schedule, theta: Mapping[str, Array], *, age: Array, output_times: Array,
+          state: Mapping[str, Array] | None = None, options: SolverOptions | None = None,
+          progress: Callable[[int, int], None] | None = None) -> Trajectory:
+    """Solve a system for a batch of patients; each patient's numbers are its own, whatever the batch.
+
+    Args:
+        system: disease, drugs, body.
+        schedule: what is given and when.
+        theta: name -> number or [P].
+        age: [P] age at day 0 [day].
+        output_times: [T] [day], not before day 0.
+        state: values at day 0 of some states, instead of the model's initial values.
+        options: accuracy, audit, route.
+        progress: called with (chunks done, chunks in all).
+
+    Raises:
+        SimulationError: what is given does not fit together.
+        SolverError: the forced route cannot do what is asked.
+    """
+    options = options or SolverOptions()
+    job = _prepare(system, schedule, theta, age, output_times, state, options)
+    everyone = np.arange(len(job.age))
+    reason = _general_reason(job)
+    if reason:
+        answers, finished = _general_round(job, everyone, reason, progress)
+    else:
+        answers, finished = _mesh_rounds(job, everyone, progress)
+    return _assemble(job, answers, finished)
+
+
+def _prepare(system: System, schedule: Schedule, theta: Mapping[str, Array], age: Array, output_times: Array,
+             state: Mapping[str, Array] | None, options: SolverOptions) -> _Job:
+    ages = np.atleast_1d(np.asarray(age, float))
+    count = len(ages)
+    times = np.atleast_1d(np.asarray(output_times, float))
+    if times.size == 0 or times.min() < 0:
+        raise SimulationError("output times are missing or negative", rule="Day 0 is the start of the simulation")
     check_schedule(schedule, system)
-    s = schedule.rows(P)
-    x = program.initial_state(system, theta, age, state)
-    lags = np.asarray(program.lags_of(system, s, theta, age, x))
-    mesh = build_mesh(system, s, lags, np.asarray(output_times, float), grading, separate=False)
-    layout = program.layout_for(system, s, mesh)
-    return mesh, program.march(layout, s, mesh, theta, age, x, lags)
+    wide = {n: np.broadcast_to(np.asarray(v, float), (count,)) for n, v in theta.items()}
+    system.model.require(wide)
+    rows = schedule.rows(count)
+    rows = replace(rows, **{n: np.asarray(getattr(rows, n)) for n in
+                            ("times", "amount", "duration", "transplant_times")},
+                   transplants={n: np.asarray(v) for n, v in rows.transplants.items()})
+    x = program.initial_state(system, wide, jnp.asarray(ages), state)
+    lags = np.asarray(program.lags_of(system, rows, wide, jnp.asarray(ages), x))
+    _check_steady(rows, lags, system)
+    return _Job(system, rows, wide, ages, np.asarray(x), lags, times, options)
+
+
+def _check_steady(rows: Schedule, lags: np.ndarray, system: System) -> None:
+    steady = rows.steady_state > 0
+    if (lags + rows.duration > rows.steady_state[:, None])[steady].any():
+        raise SimulationError("a dose at steady state has a lag and duration longer than its interval", where="schedule",
+                              rule="Lag plus infusion length stay within the dosing interval")
+    nonlinear = {d.name for d in system.drugs if d.nonlinear is not None}
+    given = {rows.orders[k].drug for k in rows.order[steady]}
+    if nonlinear & given:
+        raise SimulationError(f"`{min(nonlinear & given)}` has nonlinear elimination and is given at steady state",
+                              where="schedule", rule="Steady state is a closed form of linear kinetics",
+                              cure="Start earlier with ordinary doses")
+
+
+def _general_reason(job: _Job) -> str:
+    nonlinear = [d.name for d in job.system.drugs if d.nonlinear is not None]
+    if nonlinear and job.options.route == "mesh":
+        raise SolverError(f"`{nonlinear[0]}` has nonlinear elimination", where="route `mesh`",
+                          rule="The mesh holds drugs in closed form", cure="Use route `auto` or `general`")
+    if nonlinear:
+        return "nonlinear elimination of " + ", ".join(nonlinear)
+    return "forced" if job.options.route == "general" else ""
+
+
+def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int], None] | None
+                 ) -> tuple[list[_Answer], bool]:
+    options = job.options
+    first = chunks(everyone, options.chunk)
+    answers, finished = run_chunks(first, partial(_mesh_chunk, job), threads=options.threads, progress=progress)
+    settled = [a for a in answers if a is not None]
+    if options.audit == "off" or not finished:
+        return settled, finished
+    for level in _REFINEMENTS[1:-1]:
+        failed = _failed(settled, options.accepted)
+        if not len(failed):
+            return settled, True
+        again, finished = run_chunks(chunks(failed, options.chunk), partial(_mesh_chunk, job, level=level),
+                                     threads=options.threads)
+        settled += [a for a in again if a is not None]
+        if not finished:
+            return settled, False
+    failed = _failed(settled, options.accepted)
+    if len(failed) and options.route == "auto":
+        rescued, finished = _general_round(job, failed, "the mesh did not reach the tolerance", None)
+        settled += rescued
+    return settled, finished
+
+
+def _failed(answers: list[_Answer], accepted: float) -> np.ndarray:
+    error: dict[int, float] = {}
+    for answer in answers:
+        error.update(zip(answer.patients.tolist(), answer.error.tolist(), strict=True))
+    return np.array([p for p, e in error.items() if not e <= accepted], int)
+
+
+def _mesh_chunk(job: _Job, patients: np.ndarray, halt: threading.Event, level: int = 1) -> _Answer:
+    size = padded_size(len(patients), job.options.chunk)
+    part = job.part(patients, size)
+    raw, layout = _march(part, level, halt)
+    error = np.full(size, np.nan)
+    if job.options.audit == "full":
+        finer, _ = _march(part, 2 * level, halt)
+        error = _difference(raw, finer)
+    seen = _observe(part, layout, raw)
+    why = "linear drugs" if level == 1 else f"linear drugs, sub-steps cut in {level}"
+    return _Answer(patients, raw, seen, error[:len(patients)], "mesh", why)
+
+
+def _march(part: _Job, level: int, halt: threading.Event) -> tuple[Raw, Layout]:
+    grading = replace(GRADINGS[part.options.accuracy], refine=level)
+    mesh = build_mesh(part.system, part.schedule, part.lags, part.times, grading, separate=False)
+    layout = program.layout_for(part.system, part.schedule, mesh)
+    return program.march(layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags,
+                         halt=halt), layout
+
+
+def _general_round(job: _Job, patients: np.ndarray, why: str, progress: Callable[[int, int], None] | None
+                   ) -> tuple[list[_Answer], bool]:
+    work = partial(_general_one, job, why)
+    answers, finished = run_chunks([np.array([p]) for p in patients], work, threads=job.options.threads,
+                                   progress=progress)
+    return [a for a in answers if a is not None], finished
+
+
+def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Event) -> _Answer:
+    part = job.part(patients, 1)
+    mesh = build_mesh(part.system, part.schedule, part.lags, part.times, stiff.WHOLE, separate=False)
+    layout = program.layout_for(part.system, part.schedule, mesh)
+    rate = float(stiff.fastest_rate(part.system, part.theta, jnp.asarray(part.age), jnp.asarray(part.x))[0])
+    method = stiff.Method(rate > stiff.STIFF_RATE, GENERAL_TOLERANCES[job.options.accuracy])
+
+    def march(tolerance: float) -> Raw:
+        return program.march(layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags,
+                             run=stiff.runner(replace(method, tolerance=tolerance)), halt=halt)
+
+    raw = march(method.tolerance)
+    error = np.full(1, np.nan)
+    if job.options.audit == "full":
+        error = _difference(march(_LOOSER * method.tolerance), raw)
+    return _Answer(patients, raw, _observe(part, layout, raw), error, "general", f"{why} ({method.name})")
+
+
+def _difference(coarse: Raw, fine: Raw) -> np.ndarray:
+    """[P] largest relative difference of states and AUC; small values count against a part of the largest in time."""
+    worst = np.zeros(fine.x.shape[-1])
+    for one, two in ((coarse.x, fine.x), (coarse.auc, fine.auc)):
+        if two.shape[1]:
+            scale = np.maximum(np.abs(two), _FLOOR * np.abs(two).max(axis=0)) + 1e-12
+            worst = np.maximum(worst, (np.abs(one - two) / scale).max(axis=(0, 1)))
+    return np.where(coarse.alive & fine.alive, worst, np.inf)
+
+
+@partial(jax.jit, static_argnums=0)
+def _observe_block(system: System, theta: Values, ages: Array, x: Array, levels: Array) -> dict[str, Any]:
+    def one(age: Array, state: Array, level: Array) -> dict[str, Any]:
+        covariates = system.body(age, dict(zip(system.model.states, state, strict=True)), theta)
+        wide = {n: jnp.broadcast_to(jnp.asarray(v, float), age.shape) for n, v in covariates.items()}
+        reported: Values = {}
+        for i, drug in enumerate(system.drugs):
+            reported.update(drug.concentrations(theta, wide, level[i]))
+        affected = system.model.affected(potencies(system, theta, list(level)), theta)
+        rows = [jnp.broadcast_to(jnp.asarray(v, float), age.shape) for v in affected]
+        effects = jnp.stack(rows) if rows else jnp.zeros((0, *age.shape))
+        return {"covariates": wide, "concentrations": reported, "effects": effects}
+
+    return jax.vmap(one)(ages, x, levels)
+
+
+def _observe(part: _Job, layout: Layout, raw: Raw) -> dict[str, Any]:
+    """Covariates, reported concentrations and effects at the output times."""
+    rows = _rows_of(part, raw, part.times)
+    count = len(rows)
+    rows = np.concatenate([rows, np.repeat(rows[-1:], -count % _OBSERVED)])
+    when = np.concatenate([part.times, np.repeat(part.times[-1:], -count % _OBSERVED)])
+    pieces = []
+    for first in range(0, len(rows), _OBSERVED):
+        some = rows[first:first + _OBSERVED]
+        ages = part.age + when[first:first + _OBSERVED, None]
+        pieces.append(jax.tree.map(np.asarray, _observe_block(layout.system, part.theta, ages, raw.x[some],
+                                                              raw.central[some])))
+    return dict(jax.tree.map(lambda *a: np.concatenate(a)[:count], *pieces))
+
+
+def _rows_of(part: _Job, raw: Raw, times: np.ndarray) -> np.ndarray:
+    return np.searchsorted(raw.shared, np.asarray(times) - 1e-9)
+
+
+def _assemble(job: _Job, answers: list[_Answer], finished: bool) -> Trajectory:
+    del finished
+    count, t = len(job.age), len(job.times)
+    n, k = len(job.schedule.order), len(job.schedule.sample_times)
+    system = job.system
+
+    def blank(*shape: int) -> np.ndarray:
+        return np.full((*shape, count), np.nan)
+
+    states, effects = blank(t, len(system.model.states)), blank(t, len(system.model.effects))
+    auc = {d.name: blank(t) for d in system.drugs}
+    doses, multipliers, troughs, error = blank(n), blank(k), blank(k), blank()
+    alive, done = np.ones(count, bool), np.zeros(count, bool)
+    route, reason = np.full(count, "", dtype="<U8"), [""] * count
+    named: dict[str, dict[str, np.ndarray]] = {"concentrations": {}, "covariates": {}}
+    for answer in answers:
+        who, raw = answer.patients, answer.raw
+        own = slice(0, len(who))
+        rows = _rows_of(job, raw, job.times)
+        states[:, :, who], effects[:, :, who] = raw.x[rows][:, :, own], answer.seen["effects"][:, :, own]
+        for i, drug in enumerate(system.drugs):
+            auc[drug.name][:, who] = raw.auc[rows, i][:, own]
+        for group, table in named.items():
+            for name, values in answer.seen[group].items():
+                table.setdefault(name, blank(t))[:, who] = values[:, own]
+        doses[:, who], error[who] = raw.given[:, own], answer.error
+        if k:
+            at = np.minimum(_rows_of(job, raw, job.schedule.sample_times), len(raw.shared) - 1)
+            within = (job.schedule.sample_times <= raw.shared[-1] + 1e-9)[:, None]
+            multipliers[:, who] = np.where(within, raw.multiplier[at, job.schedule.sample_titration][:, own], np.nan)
+            troughs[:, who] = np.where(within, raw.trough[at, job.schedule.sample_titration][:, own], np.nan)
+        alive[who], done[who], route[who] = raw.alive[own], True, answer.route
+        for p in who:
+            reason[p] = answer.reason
+    return Trajectory(job.times, states, named["concentrations"], auc, effects, named["covariates"], doses, multipliers,
+                      troughs, error, route, tuple(reason), alive, done)

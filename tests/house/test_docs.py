@@ -12,6 +12,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language):
+    return list(_blocks(language))
+
+
+def _blocks(language):
     for page in (ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))):
         text = page.read_text(encoding="utf-8")
         for i, block in enumerate(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)):

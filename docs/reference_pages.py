@@ -92,16 +92,19 @@ def _entry(name: str) -> str:
 
 def _signature(name: str, value: Callable[..., Any]) -> str:
     signature = inspect.signature(value)
-    whole = f"{name}{signature}"
+    arguments = [_argument(parameter) for parameter in signature.parameters.values()]
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    if inspect.Parameter.KEYWORD_ONLY in kinds:
+        arguments.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    whole = f"{name}({', '.join(arguments)}) -> {signature.return_annotation}"
     if len(whole) <= 100:
-        return whole.replace("'", "")
-    parts = str(signature.replace(return_annotation=inspect.Signature.empty))
-    arguments = [str(p) for p in signature.parameters.values()]
-    keyword = next((i for i, p in enumerate(signature.parameters.values()) if p.kind is p.KEYWORD_ONLY), None)
-    if keyword is not None:
-        arguments.insert(keyword, "*")
-    returned = whole[len(name) + len(parts) :]
-    return (f"{name}(\n    " + ",\n    ".join(arguments) + f",\n){returned}").replace("'", "")
+        return whole
+    return f"{name}(\n    " + ",\n    ".join(arguments) + f",\n) -> {signature.return_annotation}"
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {parameter.annotation}{default}"
 
 
 def equation_reference() -> str:

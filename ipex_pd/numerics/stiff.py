@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.numerics import integrate
+from ipex_pd.numerics.compiler import CompiledModel
 from ipex_pd.numerics.integrate import Advance, Carry, Layout, Record, Slots
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.schedule import DrugKinetics, System
@@ -48,16 +49,27 @@ class Method:
 
 
 def fastest_rate(system: System, theta: Mapping[str, Array], age: Array, x: Array) -> np.ndarray:
-    """[P] largest modulus [1/day] of the eigenvalues of the disease Jacobian at a state, without drugs."""
-    model = system.model
+    """[P] largest modulus [1/day] of the eigenvalues of the disease Jacobian at a state, without and under drugs.
 
-    def rates(one: Array, age_one: Array, theta_one: Values) -> Array:
-        u = model.affected({}, theta_one)
-        return jnp.stack([jnp.asarray(r, float) for r in model.rates(age_one, one, u, theta_one)])
+    Under drugs means all effects at 1; effects above 1 are left to the audit.
+    """
+    found = [np.asarray(_slopes(system.model, dict(theta), age, x, level)) for level in (0.0, 1.0)]
+    clean = np.nan_to_num(np.stack(found), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.abs(np.linalg.eigvals(clean)).max(axis=(0, 2)))
 
-    slopes = jax.vmap(jax.jacfwd(rates), in_axes=(1, 0, 0))(x, age, dict(theta))
-    clean = np.nan_to_num(np.asarray(slopes), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(np.abs(np.linalg.eigvals(clean)).max(axis=1))
+
+@partial(jax.jit, static_argnums=0)
+def _slopes(model: CompiledModel, theta: Values, age: Array, x: Array, level: Array) -> Array:
+    """Jacobians [P, S, S] of the disease with every effect at ``level``."""
+    def rates(*states: Array) -> Array:
+        u = [jnp.broadcast_to(level, age.shape)] * len(model.effects)
+        return jnp.stack([jnp.broadcast_to(r, age.shape) for r in model.rates(age, states, u, theta)])
+
+    def along(k: Array) -> Array:
+        direction = tuple(jnp.where(k == i, jnp.ones_like(age), 0.0) for i in range(x.shape[0]))
+        return jax.jvp(rates, tuple(x), direction)[1]
+
+    return jnp.transpose(jax.vmap(along)(jnp.arange(x.shape[0])), (2, 1, 0))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -59,6 +60,8 @@ def parse_amount(value: Any) -> Amount:
     sizes = parts[:-1] if per_day else parts
     if mass not in _MASSES or len(sizes) > 1 or any(size not in _SIZES for size in sizes):
         raise fault(f"`{value}` is not a dose", rule=DOSE_RULE, kind=UnitError.__name__)
+    if not math.isfinite(number):
+        raise fault(f"dose `{value}` is not a finite number", rule="Numbers are finite")
     if number < 0:
         raise fault(f"dose `{value}` is negative", rule="A dose is zero or more")
     return Amount(number * _MASSES[mass], _SIZES[sizes[0]] if sizes else "mg", per_day)

@@ -10,9 +10,9 @@ from pydantic import Field, field_serializer, model_validator
 from ipex_pd.errors import RecordError, UnitError, UnknownKeyError, nearest_hint
 from ipex_pd.records.parameters import Parameter, ParameterSet, named, unnamed
 from ipex_pd.records.provenance import Citation, Source
-from ipex_pd.records.record import Fraction, Name, Number, Record, Texts, fault, quantity
+from ipex_pd.records.record import Fraction, Name, Number, Record, Texts, fault, measures, quantity
 from ipex_pd.records.relations import AnyRelation, Relation
-from ipex_pd.units import factor, same_dimension
+from ipex_pd.units import factor
 
 Route = Literal["oral", "iv"]
 Target = Literal["steroid", "calcineurin", "mtor", "cd20"]
@@ -211,7 +211,7 @@ class Drug(Record):
                     raise fault(what, rule=nearest_hint(parameter.name, [p.name for p in self.parameters]))
         if "oral" in self.routes and not self.kinetics.depot:
             raise fault(f"`{self.name}` has no depot and cannot be given by mouth", rule="An oral route needs a depot")
-        if not same_dimension(self.concentration.unit, "mg/L"):
+        if not measures(self.concentration.unit, "mg/L"):
             raise fault(f"`{self.concentration.unit}` is not a mass concentration", kind=UnitError.__name__)
         return self
 
@@ -254,16 +254,16 @@ class Drug(Record):
             raise fault(
                 f"`{action.of}` is not a concentration of `{self.name}`", rule=rule, kind=UnknownKeyError.__name__
             )
-        if not same_dimension(action.ec50.unit, "mg/L"):
+        if not measures(action.ec50.unit, "mg/L"):
             raise fault(
                 f"EC50 in `{action.ec50.unit}`", rule="An EC50 is a mass concentration", kind=UnitError.__name__
             )
 
     def _canonical(self, parameter: Parameter) -> float:
         unit, source = UNITS[parameter.name], parameter.unit
-        if same_dimension(source, unit):
+        if measures(source, unit):
             return factor(source, unit)
-        if parameter.name == "binding_affinity" and same_dimension(source, "L/nmol"):
+        if parameter.name == "binding_affinity" and measures(source, "L/nmol"):
             if self.molar_mass is None:
                 raise fault("a molar affinity without `molar_mass`", rule="mol and mg meet through the molar mass")
             return factor(source, "L/nmol") * 1e6 / self.molar_mass

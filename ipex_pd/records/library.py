@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.drugs import Drug
+from ipex_pd.records.observations import Observations
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
 from ipex_pd.records.provenance import Citation, load_citations, unknown_citations
@@ -117,6 +118,30 @@ def load_regimen(name: str | os.PathLike[str]) -> Regimen:
         RecordError: unknown name or drug, or a file that breaks a rule (with its line).
     """
     return _load("regimens", name, Regimen)
+
+
+@cache
+def observed() -> Mapping[str, Path]:
+    """Names and files of the published observations that drug models are held against."""
+    return {path.stem: path for path in sorted((shelf() / "parameters" / "observed").glob("*.yaml"))}
+
+
+def load_observations(name: str | os.PathLike[str]) -> Observations:
+    """Published observations of one subject, by name (see `observed`) or path.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    known = observed()
+    if not _is_path(name) and name not in known:
+        raise UnknownKeyError(f"`{os.fspath(name)}` is not a file of observations", rule=nearest_hint(str(name), known))
+    document = _document(Path(name) if _is_path(name) else known[str(name)])
+    record, faults = build(Observations, document)
+    if record is not None:
+        faults = unknown_citations(record, {*citations(), *record.sources}, document)
+    if record is None or faults:
+        raise first(faults)
+    return record
 
 
 def resolve_drug(name: str, where: str = "") -> tuple[str, str]:

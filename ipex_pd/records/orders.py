@@ -16,6 +16,8 @@ from ipex_pd.records.record import Day, Name, Number, Record, Span, Texts, fault
 from ipex_pd.units import factor
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SHORTEST = 1.0 / 24.0 - 1e-9
+_MOST_STEPS = 1000
 _CLOCK = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 
 
@@ -68,7 +70,7 @@ class TargetTrough(Record):
     high: str
     target: str = ""
     sampling_days: tuple[Number, ...] = Field(min_length=1)
-    then_every: Span | None = Field(None, gt=0)
+    then_every: Span | None = Field(None, ge=1)
     smallest_dose: DoseAmount
     largest_dose: DoseAmount
     largest_step: Number = Field(2.0, gt=1)
@@ -131,7 +133,7 @@ class Dose(Record):
     days_of_week: Texts = ()
     start: When = Moment(0.0)
     stop: When | None = None
-    count: int | None = Field(None, ge=1)
+    count: int | None = Field(None, ge=1, le=10_000)
     loading: Loading | None = None
     taper: tuple[TaperStep, ...] = ()
     after_taper: Literal["maintain"] | None = None
@@ -151,10 +153,9 @@ class Dose(Record):
         return self
 
     def _check_rhythm(self) -> None:
-        if self.every is not None and self.every <= 0:
-            raise fault(
-                "`every` is not positive", rule="Time between doses is more than zero", cure="Write `every: 12 h`"
-            )
+        if self.every is not None and self.every < _SHORTEST:
+            what = f"doses {self.every * 24:g} h apart"
+            raise fault(what, rule="They are at least an hour apart", cure="Write `every: 12 h`, or use `infusion`")
         if (self.every is None) == (not self.at):
             cure = "Write `every: 12 h`, or `at: ['08:00', '20:00']`"
             raise fault("a dose needs one of `every` and `at`", rule="It says when it is given", cure=cure)
@@ -282,6 +283,10 @@ def _downward(by: str, every: float, until: float, time: float, value: float, do
         value = until if value <= until * 1.01 + 1e-12 else value
         rows.append((time, value))
         time += every
+        if len(rows) > _MOST_STEPS:
+            raise fault(
+                f"a taper of more than {_MOST_STEPS} steps", rule="Its steps are too small", cure="Write larger ones"
+            )
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -75,6 +76,14 @@ def _percent(value: Any) -> Any:
         raise carried(error) from error
 
 
+def measures(unit: str, like: str) -> bool:
+    """Whether a unit measures the same as another. Raises (for pydantic): UnitError on an unknown unit."""
+    try:
+        return same_dimension(unit, like)
+    except IpexError as error:
+        raise carried(error) from error
+
+
 def quantity(value: Any, like: str, positive: bool = True) -> Measure:
     """Read `0.1 mg/kg` (or take a Measure) that measures the same as `like`.
 
@@ -92,6 +101,8 @@ def quantity(value: Any, like: str, positive: bool = True) -> Measure:
             rule=f"The unit must be `{like}` or a multiple of it",
             kind=UnitError.__name__,
         )
+    if not math.isfinite(measure.value):
+        raise fault(f"`{value}` is not a finite number", rule="Numbers are finite")
     if positive and measure.value < 0:
         raise fault(f"`{measure.value:g} {measure.unit}` is negative", rule="It must be zero or more")
     return measure

@@ -112,6 +112,10 @@ def test_routes() -> None:
             {"acts_on": [{"target": "steroid", "ec50": number(1, "mg")}]},
             "d: EC50 in `mg`. An EC50 is a mass concentration.",
         ),
+        (
+            {"concentration": {"kind": "saturable_binding", "unit": "5"}},
+            "d: `5` is not a unit. Units are written as in `mg/kg`, `L/h`, `ng/mL`, `1/day`, `cells/uL`, `1`.",
+        ),
         ({"concentration": {"kind": "saturable_binding", "unit": "mg"}}, "d: `mg` is not a mass concentration."),
         (
             {"variants": {"slow": {"description": "x", "parameters": {"lag": number(1, "h")}}}},

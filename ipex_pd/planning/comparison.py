@@ -317,11 +317,16 @@ def _assumptions(simulations: Mapping[str, Simulation]) -> tuple[str, ...]:
 
 def _windows(simulations: Mapping[str, Simulation]) -> dict[str, tuple[float, float, str]]:
     return {
-        item.drug: (*item.window, sim.units[item.concentration])
+        item.drug: (_short(item.window[0]), _short(item.window[1]), sim.units[item.concentration])
         for sim in simulations.values()
         for item in sim.exposures
         if item.has_window
     }
+
+
+def _short(value: float) -> float:
+    # a change of units leaves 4.999999999999999 where 5 was written
+    return float(f"{value:.9g}")
 
 
 def _plain(value: Any) -> Any:

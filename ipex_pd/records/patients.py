@@ -243,3 +243,8 @@ class Patient(Record):
                 yield field.alias or name, str(fact) if isinstance(fact, Fact) else fact.value, fact.source
         for name, fact in self.start.items():
             yield name, str(fact), fact.source
+
+
+def assumptions(patient: Patient) -> dict[str, str]:
+    """What is assumed about a patient: fact -> reason."""
+    return {name: source.reason for name, _, source in patient.facts() if source.assumed}

@@ -6,7 +6,7 @@ import pytest
 
 from ipex_pd.errors import IpexError
 from ipex_pd.records.growth import size_at
-from ipex_pd.records.patients import Patient
+from ipex_pd.records.patients import Patient, assumptions
 from ipex_pd.records.yamlfile import from_data
 
 BECAUSE = {"assumed": "for the test"}
@@ -23,6 +23,7 @@ def patient(**changes: Any) -> Patient:
 
 def test_what_is_not_stated_is_the_reference() -> None:
     child = patient()
+    assert assumptions(child) == {"age": "for the test", "foxp3": "for the test"}
     assert child.age == pytest.approx(365.25)
     assert child.size_z() == {"weight_z": 0.0, "height_z": 0.0}
     assert child.covariates() == {"cyp3a5": 2.0}

@@ -211,7 +211,6 @@ def assumed(sets: Sequence[ParameterSet], patients: Sequence[Patient]) -> tuple[
         for p in s.parameters
         if p.source.assumed
     ]
-    from ipex_pd.records.patients import assumptions
-
-    own = {f"{p.name}: {what} ({why})": None for p in patients[:1] for what, why in assumptions(p).items()}
+    child = patients[0]
+    own = [f"{child.name}: {what} = {value} ({why.reason})" for what, value, why in child.facts() if why.assumed]
     return (*own, *lines)

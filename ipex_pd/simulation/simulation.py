@@ -123,7 +123,8 @@ def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options
     course = solve(
         System(model, (), body), Schedule(), theta, age=birth, output_times=np.array([age]), options=options
     )
-    return np.asarray(course.states)[-1]
+    last: Array = np.asarray(course.states)[-1]
+    return last
 
 
 def _times(years: float | None, days: float | None, every: str, times: ArrayLike | None) -> Array:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ipex_pd.records.regimens import Regimen
     from ipex_pd.simulation.results import Simulation
 
+_COLUMNS_WITH_RANGE = 2
+
 
 def compare(
     patient: PatientOption,
@@ -119,7 +121,6 @@ def _run(
 
 def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:
     from ipex_pd.report.html import render_report
-    from ipex_pd.report.tables import endpoint_rows
 
     if folder is not None:
         folder.write("result.json", comparison.to_json())
@@ -140,6 +141,20 @@ def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | No
     if as_json:
         console.emit_text(comparison.to_json())
     else:
-        rows = [[row.label, row.unit, *map(str, row.cells)] for row in endpoint_rows(comparison)]
-        title = "Mean of shares, median of all else, and the range that holds 90 % of the virtual patients"
-        console.emit_table(title, ["endpoint", "unit", *comparison.regimens], rows)
+        _print_endpoints(comparison)
+
+
+def _print_endpoints(comparison: Comparison) -> None:
+    from ipex_pd.report.figures import styles
+    from ipex_pd.report.tables import endpoint_rows
+
+    letters = {name: style.letter for name, style in styles(list(comparison.simulations)).items()}
+    for name, letter in letters.items():
+        console.emit_text(f"{letter}  {name}")
+    brief = len(letters) > _COLUMNS_WITH_RANGE
+    rows = [
+        [row.label, row.unit, *(cell.middle if brief else str(cell) for cell in row.cells)]
+        for row in endpoint_rows(comparison)
+    ]
+    title = "Mean of shares, median of all else" + ("" if brief else ", and the range that holds 90 % of the patients")
+    console.emit_table(title, ["endpoint", "unit", *letters.values()], rows)

@@ -67,6 +67,14 @@ def course(simulation: Simulation, quantity: str, style: Style) -> Course:
     return Course(style, simulation.times[keep] / DAYS_PER_YEAR, band(simulation[quantity][simulation.alive][:, keep]))
 
 
+def trough_course(simulation: Simulation, quantity: str, style: Style) -> Course:
+    """The median and range of a concentration at whole days, where the first dose of the day is still to come."""
+    whole = np.isclose(simulation.times % 1.0, 0.0)
+    keep = np.flatnonzero(whole if whole.any() else np.ones_like(whole))
+    keep = keep[_spaced(keep.size)]
+    return Course(style, simulation.times[keep] / DAYS_PER_YEAR, band(simulation[quantity][simulation.alive][:, keep]))
+
+
 def share_course(simulation: Simulation, shares: Array, style: Style) -> Course:
     """The expected share of children (mean over patients) and the range of the patients' own probabilities.
 
@@ -83,7 +91,10 @@ def share_course(simulation: Simulation, shares: Array, style: Style) -> Course:
 
 
 def _thinned(simulation: Simulation) -> NDArray[np.intp]:
-    count = simulation.times.size
+    return _spaced(simulation.times.size)
+
+
+def _spaced(count: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(np.intp))
 
 

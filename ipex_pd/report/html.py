@@ -205,7 +205,7 @@ def _exposure(comparison: Comparison, look: dict[str, figures.Style]) -> list[tu
     drawn = []
     for drug, (quantity, window, unit) in _exposures(comparison).items():
         courses = [
-            figures.course(s, quantity, look[n])
+            figures.trough_course(s, quantity, look[n])
             for n, s in comparison.simulations.items()
             if any(item.drug == drug for item in s.exposures)
         ]

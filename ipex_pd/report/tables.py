@@ -45,17 +45,26 @@ def band(values: NDArray[np.float64]) -> Band:
     return Band(median, low, high)
 
 
-def number(value: float) -> str:
-    """Three significant digits, without exponents where people do not expect them."""
+def number(value: float, scale: float | None = None) -> str:
+    """Three significant digits of the value, or of the largest number it stands beside.
+
+    Args:
+        value: what is shown.
+        scale: the largest number beside it, so that all of them get the same decimals.
+    """
     if not math.isfinite(value):
         return "–"
-    if value == 0:
+    largest = abs(value) if scale is None else scale
+    if largest == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    magnitude = math.floor(math.log10(largest))
     if magnitude >= 6 or magnitude < -4:
         return f"{value:.2e}"
     text = f"{value:,.{max(0, 2 - magnitude)}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
+    if float(text.replace(",", "")) == 0:
+        return "0"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return text.replace(",", "\u202f").replace("-", "\u2212")
 
 
@@ -74,10 +83,14 @@ def cell(median: float, low: float, high: float) -> Cell:
     """``median (low to high)``; the median alone where all patients agree or only one was simulated."""
     if not math.isfinite(median):
         return Cell("not reached" if median == math.inf else "–")
-    upper = "not reached" if high == math.inf else number(high)
-    if number(low) == number(median) == upper or not math.isfinite(low):
+    ends = [abs(end) for end in (low, median, high) if math.isfinite(end)]
+    if low == median == high or not math.isfinite(low):
         return Cell(number(median))
-    return Cell(number(median), f"{number(low)} to {upper}")
+    scale = max(ends)
+    upper = "not reached" if high == math.inf else number(high, scale)
+    if number(low, scale) == number(median, scale) == upper:
+        return Cell(number(median))
+    return Cell(number(median, scale), f"{number(low, scale)} to {upper}")
 
 
 def plain_name(name: str) -> str:
@@ -116,7 +129,9 @@ def _difference_cell(row: dict[Hashable, Any]) -> Cell:
     scale = 100 if row["unit"] == "fraction" else 1
     mean, *spread, low, high = (scale * row[key] for key in ("mean", "low", "high", "mean_low", "mean_high"))
     known = math.isfinite(low) and low != high
-    return cell(mean, *spread)._replace(interval=f"{number(low)} to {number(high)}" if known else "")
+    largest = max(abs(mean), abs(low), abs(high)) if known else 0.0
+    interval = f"{number(low, largest)} to {number(high, largest)}" if known else ""
+    return cell(mean, *spread)._replace(interval=interval)
 
 
 def _pivot(

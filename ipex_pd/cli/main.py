@@ -16,6 +16,7 @@ from ipex_pd.cli.check import check
 from ipex_pd.cli.compare import compare
 from ipex_pd.cli.equations import equations
 from ipex_pd.cli.simulate import simulate
+from ipex_pd.cli.validate import validate
 from ipex_pd.errors import IpexError, UsageError
 
 # The class that all faults of the command line's grammar share; typer exports only its children.
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, compare, equations, check, catalogue):
+for command in (simulate, compare, validate, equations, check, catalogue):
     app.command()(command)
 
 

@@ -130,7 +130,7 @@ def begin(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> C
         daily=jnp.zeros((layout.orders, patients)),
         running=jnp.zeros((layout.infusions, patients)),
         error=jnp.zeros(patients),
-        alive=jnp.ones(patients, bool),
+        alive=jnp.all(jnp.isfinite(x), axis=0),
     )
 
 

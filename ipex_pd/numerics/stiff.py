@@ -112,7 +112,8 @@ def general_advance(layout: Layout, method: Method, theta: Mapping[str, Array]) 
             measured = [next(iter(d.concentrations(theta, carry.covariates, c).values()))
                         for d, c in zip(system.drugs, levels, strict=True)]
             area = jnp.stack(measured) if measured else carry.auc
-            return jax.tree.map(lambda v, size: v * length / size, (disease, tuple(parts), area), sizes)
+            return jax.tree.map(lambda v, size: jnp.where(carry.alive, v * length / size, 0.0),
+                                (disease, tuple(parts), area), sizes)
 
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(slope), solver, t0=0.0, t1=1.0, dt0=None, y0=jax.tree.map(jnp.divide, start, sizes),

@@ -20,8 +20,21 @@ Array = Any
 Arrays = Mapping[str, Array]
 
 
+_bound: dict[str, DrugKinetics] = {}
+
+
 def bind_drug(drug: Drug) -> DrugKinetics:
-    """The kinetics, reported concentrations and potencies of a drug as functions of theta and covariates."""
+    """The kinetics, reported concentrations and potencies of a drug as functions of theta and covariates.
+
+    Equal drugs give the same object, so that programs compiled for it are used again.
+    """
+    key = drug.model_dump_json(include={"name", "kinetics", "relations", "concentration", "acts_on", "parameters"})
+    if key not in _bound:
+        _bound[key] = _bind(drug)
+    return _bound[key]
+
+
+def _bind(drug: Drug) -> DrugKinetics:
     return DrugKinetics(
         name=drug.name,
         compartments=drug.kinetics.compartments,

@@ -15,7 +15,7 @@ from ipex_pd.numerics.body import FEMALE, body, body_size
 from ipex_pd.numerics.compiler import CompiledModel, compile_model
 from ipex_pd.numerics.drugs import bind_drug, concentration_names
 from ipex_pd.numerics.events import schedule_of
-from ipex_pd.numerics.schedule import Schedule, System, Values
+from ipex_pd.numerics.schedule import DrugKinetics, Schedule, System, Values
 from ipex_pd.numerics.solve import SolverOptions, Trajectory, solve
 from ipex_pd.records.library import citations, load_parameters
 from ipex_pd.records.regimens import Regimen
@@ -41,6 +41,12 @@ Progress = Callable[[int, int], Any]
 def disease() -> CompiledModel:
     """The compiled disease."""
     return compile_model(ipex_model())
+
+
+@lru_cache(maxsize=64)
+def _system(drugs: tuple[DrugKinetics, ...]) -> System:
+    """One system for each set of drugs, so that its compiled program is used again."""
+    return System(disease(), drugs, body)
 
 
 def simulate(
@@ -83,7 +89,7 @@ def simulate(
     model = disease()
     theta = individuals.theta(population, model.model, given)
     kinetics = {d.name: bind_drug(d) for d in given.drugs.values()}
-    system = System(model, tuple(kinetics.values()), body)
+    system = _system(tuple(kinetics.values()))
     jump = individuals.transplant_covariates(regimen.transplants, model.events["transplant"], given.transplant)
     schedule = schedule_of(regimen, given.drugs, float(times[-1]), jump)
     chosen = options or SolverOptions()
@@ -120,9 +126,7 @@ def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options
     birth = np.zeros(len(theta[FEMALE]))
     if age <= 0:
         return np.asarray(model.initial(birth, theta))
-    course = solve(
-        System(model, (), body), Schedule(), theta, age=birth, output_times=np.array([age]), options=options
-    )
+    course = solve(_system(()), Schedule(), theta, age=birth, output_times=np.array([age]), options=options)
     last: Array = np.asarray(course.states)[-1]
     return last
 

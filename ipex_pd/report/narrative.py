@@ -76,7 +76,7 @@ def _difference(row: dict[Hashable, Any], reference: str) -> str:
 
 def signed(value: float) -> str:
     """A whole number with its sign."""
-    return f"{value:+.0f}".replace("-", "\u2212")
+    return f"{value:+.0f}".replace("-", "\u2212") if round(value) else "0"
 
 
 def caution_sentences(comparison: Comparison) -> list[str]:

@@ -21,19 +21,43 @@ Array = Any
 Environment = dict[sympy.Basic, Array]
 
 _UNARY: dict[Any, Callable[[Array], Array]] = {
-    sympy.exp: jnp.exp, sympy.log: jnp.log, sympy.tanh: jnp.tanh, sympy.sinh: jnp.sinh, sympy.cosh: jnp.cosh,
-    sympy.sin: jnp.sin, sympy.cos: jnp.cos, sympy.tan: jnp.tan, sympy.asin: jnp.arcsin, sympy.acos: jnp.arccos,
-    sympy.atan: jnp.arctan, sympy.asinh: jnp.arcsinh, sympy.acosh: jnp.arccosh, sympy.atanh: jnp.arctanh,
-    sympy.Abs: jnp.abs, sympy.sign: jnp.sign, sympy.floor: jnp.floor, sympy.ceiling: jnp.ceil,
-    sympy.erf: jax.scipy.special.erf, sympy.erfc: jax.scipy.special.erfc, sympy.loggamma: jax.scipy.special.gammaln,
-    sympy.Heaviside: lambda x: jnp.heaviside(x, 0.5), sympy.Not: jnp.logical_not,
+    sympy.exp: jnp.exp,
+    sympy.log: jnp.log,
+    sympy.tanh: jnp.tanh,
+    sympy.sinh: jnp.sinh,
+    sympy.cosh: jnp.cosh,
+    sympy.sin: jnp.sin,
+    sympy.cos: jnp.cos,
+    sympy.tan: jnp.tan,
+    sympy.asin: jnp.arcsin,
+    sympy.acos: jnp.arccos,
+    sympy.atan: jnp.arctan,
+    sympy.asinh: jnp.arcsinh,
+    sympy.acosh: jnp.arccosh,
+    sympy.atanh: jnp.arctanh,
+    sympy.Abs: jnp.abs,
+    sympy.sign: jnp.sign,
+    sympy.floor: jnp.floor,
+    sympy.ceiling: jnp.ceil,
+    sympy.erf: jax.scipy.special.erf,
+    sympy.erfc: jax.scipy.special.erfc,
+    sympy.loggamma: jax.scipy.special.gammaln,
+    sympy.Heaviside: lambda x: jnp.heaviside(x, 0.5),
+    sympy.Not: jnp.logical_not,
 }
 _PAIRWISE: dict[Any, Callable[[Array, Array], Array]] = {
-    sympy.Max: jnp.maximum, sympy.Min: jnp.minimum, sympy.And: jnp.logical_and, sympy.Or: jnp.logical_or,
+    sympy.Max: jnp.maximum,
+    sympy.Min: jnp.minimum,
+    sympy.And: jnp.logical_and,
+    sympy.Or: jnp.logical_or,
 }
 _RELATIONS: dict[Any, Callable[[Array, Array], Array]] = {
-    sympy.StrictLessThan: jnp.less, sympy.LessThan: jnp.less_equal, sympy.StrictGreaterThan: jnp.greater,
-    sympy.GreaterThan: jnp.greater_equal, sympy.Equality: jnp.equal, sympy.Unequality: jnp.not_equal,
+    sympy.StrictLessThan: jnp.less,
+    sympy.LessThan: jnp.less_equal,
+    sympy.StrictGreaterThan: jnp.greater,
+    sympy.GreaterThan: jnp.greater_equal,
+    sympy.Equality: jnp.equal,
+    sympy.Unequality: jnp.not_equal,
 }
 
 
@@ -194,8 +218,9 @@ def _block(equations: Equations, constants: set[sympy.Symbol], *, inline: bool =
     hoist = _Hoist(constants)
     moved = [hoist(e) for e in expressions]
     shared, results = sympy.cse(moved, order="none") if moved else ([], [])
-    return _Block(tuple(str(s) for s in equations), tuple((s, e) for e, s in hoist.found.items()), tuple(shared),
-                  tuple(results))
+    return _Block(
+        tuple(str(s) for s in equations), tuple((s, e) for e, s in hoist.found.items()), tuple(shared), tuple(results)
+    )
 
 
 def _inline(equations: Equations) -> list[sympy.Basic]:
@@ -208,7 +233,11 @@ def _inline(equations: Equations) -> list[sympy.Basic]:
 
 def _rows(values: Sequence[Array], like: Array) -> Array:
     shape = jnp.shape(like)
-    return jnp.stack([jnp.broadcast_to(jnp.asarray(v, float), shape) for v in values]) if values else jnp.zeros((0, *shape))
+    return (
+        jnp.stack([jnp.broadcast_to(jnp.asarray(v, float), shape) for v in values])
+        if values
+        else jnp.zeros((0, *shape))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,8 +272,9 @@ class CompiledModel:
         """What of the rates and of the effects depends on parameters alone, computed once for a patient."""
         return self._rates.prepare(self._given(p)), self._effects.prepare(self._given(p))
 
-    def rates(self, age: Array, x: Array, u: Array, p: Mapping[str, Array], prepared: Sequence[Array] | None = None
-              ) -> list[Array]:
+    def rates(
+        self, age: Array, x: Array, u: Array, p: Mapping[str, Array], prepared: Sequence[Array] | None = None
+    ) -> list[Array]:
         """d(state)/dt [unit/day], a list of [P], at age [P] day, states ``x`` [S][P] and effects ``u`` [U][P]."""
         env = self._given(p)
         self._put(env, ("age",), (age,))
@@ -252,8 +282,9 @@ class CompiledModel:
         self._put(env, self.effects, u)
         return self._rates(env, prepared)
 
-    def affected(self, potencies: Mapping[str, Array], p: Mapping[str, Array],
-                 prepared: Sequence[Array] | None = None) -> list[Array]:
+    def affected(
+        self, potencies: Mapping[str, Array], p: Mapping[str, Array], prepared: Sequence[Array] | None = None
+    ) -> list[Array]:
         """Effects (a list of arrays) from potencies, target -> array; targets left out have potency zero."""
         env = self._given(p)
         for name in potencies:
@@ -268,8 +299,9 @@ class CompiledModel:
         self._put(env, ("age",), (age,))
         return _rows(self._initial(env), age)
 
-    def observe(self, age: Array, x: Array, u: Array, p: Mapping[str, Array], covariates: Mapping[str, Array]
-                ) -> dict[str, Array]:
+    def observe(
+        self, age: Array, x: Array, u: Array, p: Mapping[str, Array], covariates: Mapping[str, Array]
+    ) -> dict[str, Array]:
         """Outputs by name; ``covariates`` stand before ``p`` where both hold a name."""
         env = self._given({**p, **covariates})
         self._put(env, ("age",), (age,))

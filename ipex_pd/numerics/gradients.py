@@ -54,8 +54,16 @@ class Traced(NamedTuple):
     auc: Array
 
 
-def freeze(system: System, schedule: Schedule, theta: Mapping[str, Array], *, age: Array, output_times: Array,
-           state: Mapping[str, Array] | None = None, options: SolverOptions | None = None) -> Plan:
+def freeze(
+    system: System,
+    schedule: Schedule,
+    theta: Mapping[str, Array],
+    *,
+    age: Array,
+    output_times: Array,
+    state: Mapping[str, Array] | None = None,
+    options: SolverOptions | None = None,
+) -> Plan:
     """Decide the mesh for concrete values; simultaneous events are kept apart so that their times can differ.
 
     Raises:
@@ -64,8 +72,11 @@ def freeze(system: System, schedule: Schedule, theta: Mapping[str, Array], *, ag
     check_schedule(schedule, system)
     nonlinear = [d.name for d in system.drugs if d.nonlinear is not None]
     if nonlinear:
-        raise SimulationError(f"`{nonlinear[0]}` has nonlinear elimination", where="freeze",
-                              rule="Gradients are taken on the mesh, which holds drugs in closed form")
+        raise SimulationError(
+            f"`{nonlinear[0]}` has nonlinear elimination",
+            where="freeze",
+            rule="Gradients are taken on the mesh, which holds drugs in closed form",
+        )
     ages = jnp.atleast_1d(jnp.asarray(age, float))
     wide = _wide(theta, len(ages))
     rows = schedule.rows(len(ages))
@@ -73,8 +84,12 @@ def freeze(system: System, schedule: Schedule, theta: Mapping[str, Array], *, ag
     lags = np.asarray(program.lags_of(system, rows, wide, ages, x))
     rate = rate_class(np.max(stiff.fastest_rate(system, wide, ages, x), keepdims=True))
     grading = grading_for((options or SolverOptions()).accuracy, float(rate[0]))
-    rows = replace(rows, times=np.asarray(rows.times), duration=np.asarray(rows.duration),
-                   transplant_times=np.asarray(rows.transplant_times))
+    rows = replace(
+        rows,
+        times=np.asarray(rows.times),
+        duration=np.asarray(rows.duration),
+        transplant_times=np.asarray(rows.transplant_times),
+    )
     times = np.atleast_1d(np.asarray(output_times, float))
     mesh = build_mesh(system, rows, lags, times, grading, separate=True)
     layout = program.layout_for(system, rows, mesh)
@@ -82,8 +97,9 @@ def freeze(system: System, schedule: Schedule, theta: Mapping[str, Array], *, ag
     return Plan(layout, program.padded(mesh, _BLOCK), program.lookup(rows), places)
 
 
-def solve_traced(plan: Plan, schedule: Schedule, theta: Mapping[str, Array], *, age: Array,
-                 state: Mapping[str, Array] | None = None) -> Traced:
+def solve_traced(
+    plan: Plan, schedule: Schedule, theta: Mapping[str, Array], *, age: Array, state: Mapping[str, Array] | None = None
+) -> Traced:
     """Solve on a frozen mesh; differentiable in theta, age, state, and in the schedule's times, amounts, durations,
     transplant times and their covariates. Reverse mode keeps one carry per block of sub-steps."""
     layout, mesh = plan.layout, plan.mesh
@@ -93,21 +109,25 @@ def solve_traced(plan: Plan, schedule: Schedule, theta: Mapping[str, Array], *, 
     rows = schedule.rows(ages.shape[0])
     x = program.initial_state(system, wide, ages, state)
     lags = program.lags_of(system, rows, wide, ages, x)
-    rows = replace(rows, times=jnp.asarray(rows.times), amount=jnp.asarray(rows.amount),
-                   duration=jnp.asarray(rows.duration), transplant_times=jnp.asarray(rows.transplant_times),
-                   transplants={n: jnp.asarray(v) for n, v in rows.transplants.items()})
+    rows = replace(
+        rows,
+        times=jnp.asarray(rows.times),
+        amount=jnp.asarray(rows.amount),
+        duration=jnp.asarray(rows.duration),
+        transplant_times=jnp.asarray(rows.transplant_times),
+        transplants={n: jnp.asarray(v) for n, v in rows.transplants.items()},
+    )
     table = event_times(rows, lags, mesh.shared, jnp)
     slots = program.slots_of(mesh, rows, plan.facts, lags, table, slice(None), event_names=program.event_names(layout))
-    blocks = jax.tree.map(lambda v: jnp.reshape(v, (-1, _BLOCK, *jnp.shape(v)[1:])), slots)
+    blocks = jax.tree.map(lambda v: jnp.reshape(v, (mesh.steps // _BLOCK, _BLOCK, *jnp.shape(v)[1:])), slots)
     membership = jnp.asarray(program.orders_of(system, rows, layout.orders))
     step = partial(integrate.sub_step, layout, wide, ages, membership, integrate.mesh_advance(layout, wide))
 
-    @jax.checkpoint
     def block(carry: integrate.Carry, some: integrate.Slots) -> tuple[integrate.Carry, Any]:
         after, record = jax.lax.scan(step, carry, some)
         return after, (record.x, record.central, record.auc)
 
-    _, history = jax.lax.scan(block, integrate.begin(layout, wide, ages, x), blocks)
+    _, history = jax.lax.scan(jax.checkpoint(block), integrate.begin(layout, wide, ages, x), blocks)
     at = mesh.sync[plan.rows]
     return Traced(*(h.reshape(-1, *h.shape[2:])[at] for h in history))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,8 @@ _at_nodes = np.polynomial.legendre.legvander(2 * NODE_TIMES - 1, _DEGREE)
 _at_stages = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
 PROJECTION = _at_stages @ ((2 * np.arange(_DEGREE + 1) + 1)[:, None] * (_at_nodes * NODE_WEIGHTS[:, None]).T)
 """[stage, node]: from values at the nodes to the projection at the stages."""
+
+_ENDS = np.stack([DOP853.B, DOP853.E5[:STAGES], DOP853.E3[:STAGES]])
 
 BASES = ("mg", "mg/kg", "mg/m2")
 
@@ -139,13 +142,21 @@ def visit(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> t
     system, patients = layout.system, x.shape[1]
     body = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
     covariates = {n: jnp.broadcast_to(jnp.asarray(v, float), (patients,)) for n, v in body.items()}
-    constants = tuple(superposition.kinetics(d.individual(theta, covariates), d.compartments, d.depot, patients)
-                      for d in system.drugs)
+    constants = tuple(
+        superposition.kinetics(d.individual(theta, covariates), d.compartments, d.depot, patients) for d in system.drugs
+    )
     return covariates, constants
 
 
-def sub_step(layout: Layout, theta: Mapping[str, Array], age: Array, orders_of: Array, advance: Advance,
-             carry: Carry, slots: Slots) -> tuple[Carry, Record]:
+def sub_step(
+    layout: Layout,
+    theta: Mapping[str, Array],
+    age: Array,
+    orders_of: Array,
+    advance: Advance,
+    carry: Carry,
+    slots: Slots,
+) -> tuple[Carry, Record]:
     """Events at the left edge (visit, record, sample, steady state, transplant, stops, doses), then the advance.
 
     Args:
@@ -163,20 +174,27 @@ def sub_step(layout: Layout, theta: Mapping[str, Array], age: Array, orders_of: 
     carry, trough = _sample(layout, theta, carry, slots, levels)
     record = Record(carry.x, levels, carry.auc, carry.multiplier, trough, jnp.zeros_like(slots.amount))
     if layout.transplants:
-        carry = jax.lax.cond(slots.any_graft, lambda c: _graft(layout, theta, c, slots), lambda c: c, carry)
+        carry = jax.lax.cond(slots.any_graft, partial(_graft, layout, theta, slots), _same, carry)
     if layout.channels:
-        given = jnp.zeros_like(slots.amount)
         carry, given = jax.lax.cond(
-            slots.any_dose, lambda c: _administer(layout, theta, orders_of, c, slots), lambda c: (c, given), carry)
+            slots.any_dose, partial(_administer, layout, theta, orders_of, slots), partial(_nothing, slots), carry
+        )
         record = record._replace(given=given)
     x, amounts, auc, error = advance(carry, now, slots.length)
     sound = carry.alive & jnp.all(jnp.isfinite(x), axis=0) & jnp.all(jnp.isfinite(auc), axis=0)
     for amount in amounts:
         sound = sound & jnp.all(jnp.isfinite(amount), axis=0)
-    keep = lambda new, old: jnp.where(sound, new, old)  # noqa: E731
+
+    def keep(new: Array, old: Array) -> Array:
+        return jnp.where(sound, new, old)
+
     return carry._replace(
-        x=keep(x, carry.x), amounts=tuple(map(keep, amounts, carry.amounts)), auc=keep(auc, carry.auc),
-        error=keep(carry.error + error, carry.error), alive=sound), record
+        x=keep(x, carry.x),
+        amounts=tuple(map(keep, amounts, carry.amounts)),
+        auc=keep(auc, carry.auc),
+        error=keep(carry.error + error, carry.error),
+        alive=sound,
+    ), record
 
 
 def _central_concentrations(carry: Carry) -> Array:
@@ -193,8 +211,9 @@ def _visit(layout: Layout, theta: Mapping[str, Array], now: Array, carry: Carry,
     return carry._replace(covariates=covariates, kinetics=constants)
 
 
-def _sample(layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slots, levels: Array
-            ) -> tuple[Carry, Array]:
+def _sample(
+    layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slots, levels: Array
+) -> tuple[Carry, Array]:
     multipliers, troughs = [], []
     for j, rule in enumerate(layout.titrations):
         index = layout.system.drug(rule.drug)
@@ -211,13 +230,22 @@ def _sample(layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slo
     return carry._replace(multiplier=jnp.stack(multipliers)), jnp.stack(troughs)
 
 
-def _graft(layout: Layout, theta: Mapping[str, Array], carry: Carry, slots: Slots) -> Carry:
+def _same(carry: Carry) -> Carry:
+    return carry
+
+
+def _nothing(slots: Slots, carry: Carry) -> tuple[Carry, Array]:
+    return carry, jnp.zeros_like(slots.amount)
+
+
+def _graft(layout: Layout, theta: Mapping[str, Array], slots: Slots, carry: Carry) -> Carry:
     after = layout.system.model.apply("transplant", carry.x, theta, slots.event)
     return carry._replace(x=jnp.where(slots.graft, after, carry.x))
 
 
-def _administer(layout: Layout, theta: Mapping[str, Array], orders_of: Array, carry: Carry, slots: Slots
-                ) -> tuple[Carry, Array]:
+def _administer(
+    layout: Layout, theta: Mapping[str, Array], orders_of: Array, slots: Slots, carry: Carry
+) -> tuple[Carry, Array]:
     """Steady-state residues, ends of infusions, then the doses of each channel."""
     amounts, infusion = list(carry.amounts), list(carry.infusion)
     daily, running, given = carry.daily, carry.running, []
@@ -226,8 +254,14 @@ def _administer(layout: Layout, theta: Mapping[str, Array], orders_of: Array, ca
         for c, (d, oral) in enumerate(layout.channels):
             mg = _prescribed(layout, carry, slots, c, slots.prior[c])
             reaching = _reaching(layout, theta, orders_of, carry, daily, c, mg)
-            residue = superposition.steady(carry.kinetics[d], reaching, slots.duration[c],
-                                           jnp.where(slots.prior[c], slots.interval[c], 1.0), slots.lag[c], oral=oral)
+            residue = superposition.steady(
+                carry.kinetics[d],
+                reaching,
+                slots.duration[c],
+                jnp.where(slots.prior[c], slots.interval[c], 1.0),
+                slots.lag[c],
+                oral=oral,
+            )
             amounts[d] = amounts[d] + jnp.where(slots.prior[c], residue, 0.0)
     for c, (d, _) in enumerate(layout.channels):
         if layout.infused:
@@ -248,8 +282,9 @@ def _administer(layout: Layout, theta: Mapping[str, Array], orders_of: Array, ca
             infusion[d] = infusion[d] + rate
             place = jnp.maximum(slots.memory[c], 0)
             running = running.at[place, people].set(jnp.where(lasting, rate, running[place, people]))
-    return carry._replace(amounts=tuple(amounts), infusion=tuple(infusion), daily=daily, running=running
-                          ), jnp.stack(given)
+    return carry._replace(amounts=tuple(amounts), infusion=tuple(infusion), daily=daily, running=running), jnp.stack(
+        given
+    )
 
 
 def _prescribed(layout: Layout, carry: Carry, slots: Slots, channel: int, present: Array) -> Array:
@@ -265,8 +300,9 @@ def _prescribed(layout: Layout, carry: Carry, slots: Slots, channel: int, presen
     return jnp.where(present, mg, 0.0)
 
 
-def _reaching(layout: Layout, theta: Mapping[str, Array], orders_of: Array, carry: Carry, daily: Array, channel: int,
-              mg: Array) -> Array:
+def _reaching(
+    layout: Layout, theta: Mapping[str, Array], orders_of: Array, carry: Carry, daily: Array, channel: int, mg: Array
+) -> Array:
     """Amount reaching the depot or central compartment [mg]."""
     index, oral = layout.channels[channel]
     if not oral:
@@ -317,8 +353,9 @@ def mesh_advance(layout: Layout, theta: Mapping[str, Array]) -> Advance:
     return advance
 
 
-def _stage_inputs(system: System, theta: Mapping[str, Array], levels: list[Array], constants: Sequence[Array],
-                  length: Array) -> Array:
+def _stage_inputs(
+    system: System, theta: Mapping[str, Array], levels: list[Array], constants: Sequence[Array], length: Array
+) -> Array:
     """Projected effects [12, U, P]."""
     model = system.model
     patients = length.shape[0]
@@ -331,30 +368,21 @@ def _stage_inputs(system: System, theta: Mapping[str, Array], levels: list[Array
     return flat.reshape(STAGES, len(values), patients)
 
 
-def _combine(coefficients: Sequence[float], slopes: Any) -> Array:
-    total: Array = None
-    for j, c in enumerate(coefficients):
-        if c != 0.0:
-            total = c * slopes[j] if total is None else total + c * slopes[j]
-    return total
-
-
-def _dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array
-            ) -> tuple[Array, Array]:
+def _dop853(
+    rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array
+) -> tuple[Array, Array]:
     """One step; also the embedded error relative to the size of each state, the largest over states."""
-    branches: list[Callable[[Array], Array]] = [lambda slopes: x]
-    for i in range(1, STAGES):
-        branches.append(lambda slopes, i=i: x + length * _combine(DOP853.A[i, :i], slopes))  # type: ignore[misc]
 
-    def stage(slopes: Array, i: Array) -> tuple[Array, None]:
-        at = jax.lax.switch(i, branches, slopes)
-        slope = rhs(ages[i], at, inputs[i])
+    def stage(slopes: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
+        i, weights, age, u = row
+        slope = rhs(age, x + length * jnp.tensordot(weights, slopes, axes=1), u)
         return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
 
-    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), jnp.arange(STAGES))
-    new = x + length * _combine(DOP853.B, slopes)
+    rows = (jnp.arange(STAGES), jnp.asarray(DOP853.A[:STAGES, :STAGES]), ages, inputs)
+    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), rows)
+    ends = jnp.tensordot(jnp.asarray(_ENDS), slopes, axes=1)
+    new = x + length * ends[0]
     scale = jnp.maximum(jnp.abs(new), 1e-3 * jnp.max(jnp.abs(new), axis=0)) + 1e-30
-    fifth = _combine(DOP853.E5[:STAGES], slopes) / scale
-    third = _combine(DOP853.E3[:STAGES], slopes) / scale
-    bound = jnp.abs(length) * fifth**2 / jnp.sqrt(fifth**2 + 0.01 * third**2 + 1e-300)
+    fifth, third = (ends[1] / scale) ** 2, (ends[2] / scale) ** 2
+    bound = jnp.abs(length) * fifth / jnp.sqrt(fifth + 0.01 * third + 1e-300)
     return new, jnp.max(bound, axis=0)

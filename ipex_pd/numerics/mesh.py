@@ -70,7 +70,6 @@ class Mesh:
         sync: [Y] steps at which the shared times begin.
         shared: [Y] those times [day].
         channels: (drug, oral) of each channel.
-        present: [N, P] steps that move time forward.
     """
 
     left: Ints
@@ -92,11 +91,6 @@ class Mesh:
         """Number of sub-steps, filling included."""
         return int(self.left.shape[0])
 
-    def at(self, times: Floats) -> Ints:
-        """Steps at whose left edges the given shared times lie."""
-        place = np.searchsorted(self.shared, np.asarray(times, float) - 10.0**-_DIGITS)
-        return np.asarray(self.sync[place])
-
 
 def event_times(schedule: Schedule, lags: Array, shared: Floats, tool: Any = np) -> Array:
     """The event table [E, P]: arrivals, infusion stops, administrations, transplants, shared times.
@@ -110,8 +104,16 @@ def event_times(schedule: Schedule, lags: Array, shared: Floats, tool: Any = np)
     arrivals = schedule.times + lags
     patients = arrivals.shape[1]
     common = tool.broadcast_to(tool.asarray(shared)[:, None], (len(shared), patients))
-    return tool.concatenate([arrivals, arrivals + schedule.duration, tool.asarray(schedule.times),
-                             tool.asarray(schedule.transplant_times), common])
+    table: Array = tool.concatenate(
+        [
+            arrivals,
+            arrivals + schedule.duration,
+            tool.asarray(schedule.times),
+            tool.asarray(schedule.transplant_times),
+            common,
+        ]
+    )
+    return table
 
 
 def shared_times(schedule: Schedule, output_times: Floats) -> Floats:
@@ -119,11 +121,13 @@ def shared_times(schedule: Schedule, output_times: Floats) -> Floats:
     end = float(np.max(output_times))
     candidates = np.concatenate([[0.0], schedule.visits, schedule.sample_times, output_times])
     kept = np.unique(np.round(candidates[(candidates >= 0) & (candidates <= end)], 12))
-    return kept[np.concatenate([[True], np.diff(kept) > 10.0**-_DIGITS])]
+    apart = np.concatenate([[True], np.diff(kept) > 10.0**-_DIGITS])
+    return np.asarray(kept[apart])
 
 
-def build_mesh(system: System, schedule: Schedule, lags: Floats, output_times: Floats, grading: Grading, *,
-               separate: bool) -> Mesh:
+def build_mesh(
+    system: System, schedule: Schedule, lags: Floats, output_times: Floats, grading: Grading, *, separate: bool
+) -> Mesh:
     """Freeze the order of events and the sub-steps.
 
     Args:
@@ -140,8 +144,12 @@ def build_mesh(system: System, schedule: Schedule, lags: Floats, output_times: F
     shared = shared_times(schedule, output_times)
     times = event_times(schedule, lags, shared)
     if times.size and times.min() < 0:
-        raise SimulationError("an event lies before the start of the simulation", where="schedule",
-                              rule="Day 0 is the start", cure="Describe earlier doses by `steady_state`")
+        raise SimulationError(
+            "an event lies before the start of the simulation",
+            where="schedule",
+            rule="Day 0 is the start",
+            cure="Describe earlier doses by `steady_state`",
+        )
     same = bool((times == times[:, :1]).all())
     table = times[:, :1] if same else times
     builder = _Builder(system, schedule, table, shared, grading, separate)
@@ -152,24 +160,33 @@ def build_mesh(system: System, schedule: Schedule, lags: Floats, output_times: F
 def _widen(mesh: Mesh, patients: int) -> Mesh:
     names = ("left", "right", "start", "stop", "doses", "stops", "steady", "transplant")
     wide = {n: np.broadcast_to(getattr(mesh, n), (*getattr(mesh, n).shape[:-1], patients)) for n in names}
-    return Mesh(**wide, visit=mesh.visit, samples=mesh.samples, sync=mesh.sync, shared=mesh.shared,
-                channels=mesh.channels)
+    return Mesh(
+        **wide, visit=mesh.visit, samples=mesh.samples, sync=mesh.sync, shared=mesh.shared, channels=mesh.channels
+    )
 
 
 class _Builder:
     """One construction of a mesh, over all patients at once."""
 
-    def __init__(self, system: System, schedule: Schedule, times: Floats, shared: Floats, grading: Grading,
-                 separate: bool) -> None:
-        self.system, self.schedule, self.shared, self.grading, self.separate = system, schedule, shared, grading, separate
+    def __init__(
+        self, system: System, schedule: Schedule, times: Floats, shared: Floats, grading: Grading, separate: bool
+    ) -> None:
+        self.system, self.schedule, self.shared, self.grading, self.separate = (
+            system,
+            schedule,
+            shared,
+            grading,
+            separate,
+        )
         n, m, y = len(schedule.order), np.shape(schedule.transplant_times)[0], len(shared)
         self.counts = (n, m, y)
         pairs = [(system.drug(o.drug), o.route == "oral") for o in schedule.orders]
         used = [pairs[k] for k in schedule.order]
         self.channels = tuple(sorted(set(used)))
         channel = np.array([self.channels.index(u) for u in used], int)
-        kind = np.concatenate([np.full(n, ARRIVAL), np.full(n, STOP), np.full(n, STEADY), np.full(m, TRANSPLANT),
-                               np.full(y, SYNC)])
+        kind = np.concatenate(
+            [np.full(n, ARRIVAL), np.full(n, STOP), np.full(n, STEADY), np.full(m, TRANSPLANT), np.full(y, SYNC)]
+        )
         source = np.concatenate([np.tile(np.arange(n), 3), np.arange(m), np.arange(y)]).astype(int)
         lane = np.concatenate([np.tile(channel, 3), np.zeros(m + y, int)]).astype(int)
         infused = (np.asarray(schedule.duration) > 0).any(axis=1) if n else np.zeros(0, bool)
@@ -186,8 +203,11 @@ class _Builder:
 
     def _sort(self) -> None:
         rounded = np.round(self.times, _DIGITS)
-        keys = (np.broadcast_to(self.lane[:, None], rounded.shape), np.broadcast_to(self.kind[:, None], rounded.shape),
-                rounded)
+        keys = (
+            np.broadcast_to(self.lane[:, None], rounded.shape),
+            np.broadcast_to(self.kind[:, None], rounded.shape),
+            rounded,
+        )
         perm = np.lexsort(keys, axis=0)
         self.perm = perm
         self.sorted_times = np.take_along_axis(self.times, perm, 0)
@@ -259,8 +279,21 @@ class _Builder:
         transplant = np.full((self.total, patients), -1, np.int32)
         chosen = (self.sorted_kind == TRANSPLANT) & ~self.dropped
         transplant[self.step[chosen], column[chosen]] = self.sorted_source[chosen]
-        return Mesh(left, right, start, stop, slots[ARRIVAL], slots[STOP], slots[STEADY], transplant, visits, samples,
-                    self.offset, self.shared, self.channels)
+        return Mesh(
+            left,
+            right,
+            start,
+            stop,
+            slots[ARRIVAL],
+            slots[STOP],
+            slots[STEADY],
+            transplant,
+            visits,
+            samples,
+            self.offset,
+            self.shared,
+            self.channels,
+        )
 
     def _fraction(self, chosen: np.ndarray, j: int) -> Floats:
         number = self.number[chosen]

@@ -16,8 +16,13 @@ SIZES = (1, 8, 64, 256)
 """Numbers of patients that programs are compiled for."""
 
 
-def run_chunks(tasks: Sequence[Task], work: Callable[[Task, threading.Event], Result], *, threads: int = 2,
-               progress: Callable[[int, int], None] | None = None) -> tuple[list[Result | None], bool]:
+def run_chunks(
+    tasks: Sequence[Task],
+    work: Callable[[Task, threading.Event], Result],
+    *,
+    threads: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Result | None], bool]:
     """Do all tasks, a few at a time.
 
     Args:

@@ -48,9 +48,15 @@ def layout_for(system: System, schedule: Schedule, mesh: Mesh) -> Layout:
     """What the program must be specialised to."""
     infusions = int((np.asarray(schedule.duration) > 0).any(axis=1).sum()) if len(schedule.order) else 0
     return Layout(
-        system=system, channels=mesh.channels, infused=infusions > 0, steady=bool((mesh.steady >= 0).any()),
-        transplants=bool((mesh.transplant >= 0).any()), titrations=schedule.titrations,
-        orders=_rounded(max(len(schedule.orders), 1)), infusions=_rounded(max(infusions, 1)))
+        system=system,
+        channels=mesh.channels,
+        infused=infusions > 0,
+        steady=bool((mesh.steady >= 0).any()),
+        transplants=bool((mesh.transplant >= 0).any()),
+        titrations=schedule.titrations,
+        orders=_rounded(max(len(schedule.orders), 1)),
+        infusions=_rounded(max(infusions, 1)),
+    )
 
 
 def lags_of(system: System, schedule: Schedule, theta: Mapping[str, Array], age: Array, x: Array) -> Array:
@@ -85,15 +91,25 @@ class Lookup(NamedTuple):
 
 def lookup(schedule: Schedule) -> Lookup:
     """Fixed facts of a concrete schedule."""
-    infused = (np.asarray(schedule.duration) > 0).any(axis=1)
-    memory = np.where(infused, np.cumsum(infused) - 1, 0) if len(infused) else np.zeros(1)
-    rows = [(BASES.index(o.basis), np.inf if o.maximum is None else o.maximum,
-             -1 if o.titration is None else o.titration) for o in schedule.orders] or [(0, np.inf, -1)]
+    infused = np.any(np.asarray(schedule.duration) > 0, axis=1)
+    memory = np.where(infused, np.cumsum(infused) - 1, 0) if len(schedule.order) else np.zeros(1)
+    rows = [
+        (BASES.index(o.basis), np.inf if o.maximum is None else o.maximum, -1 if o.titration is None else o.titration)
+        for o in schedule.orders
+    ] or [(0, np.inf, -1)]
     return Lookup(memory.astype(np.int32), np.array(rows, float).T)
 
 
-def slots_of(mesh: Mesh, schedule: Schedule, facts: Lookup, lags: Array, table: Array, steps: slice, *,
-             event_names: tuple[str, ...] = ()) -> Slots:
+def slots_of(
+    mesh: Mesh,
+    schedule: Schedule,
+    facts: Lookup,
+    lags: Array,
+    table: Array,
+    steps: slice,
+    *,
+    event_names: tuple[str, ...] = (),
+) -> Slots:
     """Rows ``steps`` of the integrator's input; traced times, amounts and lags stay differentiable."""
     people = np.arange(mesh.left.shape[1])
     left, right = mesh.left[steps], mesh.right[steps]
@@ -109,16 +125,28 @@ def slots_of(mesh: Mesh, schedule: Schedule, facts: Lookup, lags: Array, table: 
     which = np.maximum(mesh.transplant[steps], 0)
     orders = schedule.order[source] if len(schedule.order) else source
     return Slots(
-        time=opening + start * span, length=(stop - start) * span, dose=dose,
-        amount=schedule.amount[source, people], duration=schedule.duration[source, people],
-        basis=per_order[0][orders].astype(np.int32), maximum=per_order[1][orders],
-        titration=per_order[2][orders].astype(np.int32), order=orders.astype(np.int32),
-        per_day=np.asarray(schedule.per_day, float)[source], lag=lags[source, people],
-        interval=np.asarray(schedule.steady_state, float)[source], prior=prior, memory=memory[source],
-        stop=np.where(stopping >= 0, memory[np.maximum(stopping, 0)], -1).astype(np.int32), graft=graft,
+        time=opening + start * span,
+        length=(stop - start) * span,
+        dose=dose,
+        amount=schedule.amount[source, people],
+        duration=schedule.duration[source, people],
+        basis=per_order[0][orders].astype(np.int32),
+        maximum=per_order[1][orders],
+        titration=per_order[2][orders].astype(np.int32),
+        order=orders.astype(np.int32),
+        per_day=np.asarray(schedule.per_day, float)[source],
+        lag=lags[source, people],
+        interval=np.asarray(schedule.steady_state, float)[source],
+        prior=prior,
+        memory=memory[source],
+        stop=np.where(stopping >= 0, memory[np.maximum(stopping, 0)], -1).astype(np.int32),
+        graft=graft,
         event={n: schedule.transplants[n][which, people] for n in event_names},
-        visit=mesh.visit[steps], sample=mesh.samples[steps],
-        any_dose=(dose | prior | (stopping >= 0)).any(axis=(1, 2)), any_graft=graft.any(axis=1))
+        visit=mesh.visit[steps],
+        sample=mesh.samples[steps],
+        any_dose=(dose | prior | (stopping >= 0)).any(axis=(1, 2)),
+        any_graft=graft.any(axis=1),
+    )
 
 
 def padded(mesh: Mesh, multiple: int) -> Mesh:
@@ -129,9 +157,21 @@ def padded(mesh: Mesh, multiple: int) -> Mesh:
         tail = array[-1:] if value is None else np.full_like(array[-1:], value)
         return np.concatenate([array, np.repeat(tail, extra, axis=0)])
 
-    return Mesh(last(mesh.left), last(mesh.right), last(mesh.start), last(mesh.stop), last(mesh.doses, -1),
-                last(mesh.stops, -1), last(mesh.steady, -1), last(mesh.transplant, -1), last(mesh.visit, False),
-                last(mesh.samples, False), mesh.sync, mesh.shared, mesh.channels)
+    return Mesh(
+        last(mesh.left),
+        last(mesh.right),
+        last(mesh.start),
+        last(mesh.stop),
+        last(mesh.doses, -1),
+        last(mesh.stops, -1),
+        last(mesh.steady, -1),
+        last(mesh.transplant, -1),
+        last(mesh.visit, False),
+        last(mesh.samples, False),
+        mesh.sync,
+        mesh.shared,
+        mesh.channels,
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -145,7 +185,8 @@ def block(layout: Layout, theta: Values, age: Array, table: Array, carry: Carry,
     """A block of sub-steps on the mesh."""
     advance = integrate.mesh_advance(layout, theta)
     step = partial(integrate.sub_step, layout, theta, age, table, advance)
-    return jax.lax.scan(step, carry, slots)
+    ended: tuple[Carry, Record] = jax.lax.scan(step, carry, slots)
+    return ended
 
 
 class Halted(Exception):
@@ -160,8 +201,19 @@ def event_names(layout: Layout) -> tuple[str, ...]:
 Runner = Callable[[Layout, Values, Array, Array, Carry, Slots], tuple[Carry, Record]]
 
 
-def march(layout: Layout, schedule: Schedule, mesh: Mesh, theta: Values, age: Array, x: Array, lags: Array, *,
-          run: Runner = block, size: int = BLOCK, halt: threading.Event | None = None) -> Raw:
+def march(
+    layout: Layout,
+    schedule: Schedule,
+    mesh: Mesh,
+    theta: Values,
+    age: Array,
+    x: Array,
+    lags: Array,
+    *,
+    run: Runner = block,
+    size: int = BLOCK,
+    halt: threading.Event | None = None,
+) -> Raw:
     """Take all steps of a mesh, block by block, and keep the values at the shared times."""
     n, patients = len(schedule.order), x.shape[1]
     mesh_full = padded(mesh, size)
@@ -185,8 +237,10 @@ def march(layout: Layout, schedule: Schedule, mesh: Mesh, theta: Values, age: Ar
         if (doses >= 0).any():
             step, channel, person = np.nonzero(doses >= 0)
             given[doses[step, channel, person], person] = np.asarray(record.given)[step, channel, person]
-    columns = [np.concatenate(c) for c in zip(*kept, strict=True)]
-    return Raw(*columns, given, np.asarray(carry.error), np.asarray(carry.alive), mesh.shared)
+    x_kept, central, auc, multiplier, trough = (np.concatenate(c) for c in zip(*kept, strict=True))
+    return Raw(
+        x_kept, central, auc, multiplier, trough, given, np.asarray(carry.error), np.asarray(carry.alive), mesh.shared
+    )
 
 
 def initial_state(system: System, theta: Values, age: Array, state: Mapping[str, Array] | None) -> Array:

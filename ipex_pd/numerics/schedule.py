@@ -116,12 +116,12 @@ class Titration:
     largest_step: float
 
 
-def _whole(values: Any = ()) -> Any:
-    return field(default_factory=lambda: np.zeros(0, int))
+def _none() -> np.ndarray:
+    return np.zeros(0)
 
 
-def _real() -> Any:
-    return field(default_factory=lambda: np.zeros(0))
+def _no_index() -> np.ndarray:
+    return np.zeros(0, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,8 @@ class Schedule:
         amount: [N] or [N, P] in the order's basis unit.
         duration: [N] or [N, P] infusion length [day], 0 for a bolus.
         per_day: [N] administrations a day of this order from here on (0: it stops).
-        steady_state: [N] dosing interval [day] of doses given as already at steady state (added to what is there), or 0.
+        steady_state: [N] dosing interval [day] of doses given as already at steady state (what earlier doses left is
+            added to what is there), or 0.
         transplant_times: [M] or [M, P] [day].
         transplants: covariate of the event -> [M] or [M, P].
         visits: [V] times [day] at which covariates and kinetics are brought up to date; the start always is one.
@@ -145,17 +146,17 @@ class Schedule:
     """
 
     orders: tuple[Order, ...] = ()
-    times: Array = _real()
-    order: np.ndarray = _whole()
-    amount: Array = _real()
-    duration: Array = _real()
-    per_day: np.ndarray = _real()
-    steady_state: np.ndarray = _real()
-    transplant_times: Array = _real()
+    times: Array = field(default_factory=_none)
+    order: np.ndarray = field(default_factory=_no_index)
+    amount: Array = field(default_factory=_none)
+    duration: Array = field(default_factory=_none)
+    per_day: np.ndarray = field(default_factory=_none)
+    steady_state: np.ndarray = field(default_factory=_none)
+    transplant_times: Array = field(default_factory=_none)
     transplants: Values = field(default_factory=dict)
-    visits: np.ndarray = _real()
-    sample_times: np.ndarray = _real()
-    sample_titration: np.ndarray = _whole()
+    visits: np.ndarray = field(default_factory=_none)
+    sample_times: np.ndarray = field(default_factory=_none)
+    sample_titration: np.ndarray = field(default_factory=_no_index)
     titrations: tuple[Titration, ...] = ()
 
     def rows(self, patients: int) -> Schedule:
@@ -205,8 +206,21 @@ def _unflatten(fixed: Any, leaves: Any) -> Schedule:
     names, static = fixed
     times, amount, duration, transplant_times, values = leaves
     orders, order, per_day, steady, visits, samples, sample_titration, titrations = static.content
-    return Schedule(orders, times, order, amount, duration, per_day, steady, transplant_times,
-                    dict(zip(names, values, strict=True)), visits, samples, sample_titration, titrations)
+    return Schedule(
+        orders,
+        times,
+        order,
+        amount,
+        duration,
+        per_day,
+        steady,
+        transplant_times,
+        dict(zip(names, values, strict=True)),
+        visits,
+        samples,
+        sample_titration,
+        titrations,
+    )
 
 
 jax.tree_util.register_pytree_node(Schedule, _flatten, _unflatten)
@@ -221,8 +235,11 @@ def check_schedule(schedule: Schedule, system: System) -> None:
     n = len(schedule.order)
     for name in ("times", "amount", "duration", "per_day", "steady_state"):
         if np.shape(getattr(schedule, name))[0] != n:
-            raise SimulationError(f"`{name}` has {np.shape(getattr(schedule, name))[0]} rows, `order` has {n}",
-                                  where="schedule", rule="Every administration has one entry in each array")
+            raise SimulationError(
+                f"`{name}` has {np.shape(getattr(schedule, name))[0]} rows, `order` has {n}",
+                where="schedule",
+                rule="Every administration has one entry in each array",
+            )
     if n and (schedule.order.min() < 0 or schedule.order.max() >= len(schedule.orders)):
         raise SimulationError("a row names an order that does not exist", where="schedule")
     for order in schedule.orders:
@@ -239,14 +256,21 @@ def check_schedule(schedule: Schedule, system: System) -> None:
 def _check_order(order: Order, schedule: Schedule, system: System) -> None:
     drug = system.drugs[system.drug(order.drug)]
     if order.route not in ("oral", "iv") or order.basis not in ("mg", "mg/kg", "mg/m2"):
-        raise SimulationError(f"route `{order.route}` or basis `{order.basis}` is unknown", where=f"order `{order.drug}`",
-                              rule="Routes are oral and iv; bases are mg, mg/kg and mg/m2")
+        raise SimulationError(
+            f"route `{order.route}` or basis `{order.basis}` is unknown",
+            where=f"order `{order.drug}`",
+            rule="Routes are oral and iv; bases are mg, mg/kg and mg/m2",
+        )
     if order.route == "oral" and not drug.depot:
-        raise SimulationError(f"`{order.drug}` is given orally but has no depot", where="schedule",
-                              cure="Give it intravenously, or give the drug an absorption rate")
+        raise SimulationError(
+            f"`{order.drug}` is given orally but has no depot",
+            where="schedule",
+            cure="Give it intravenously, or give the drug an absorption rate",
+        )
     if order.titration is not None and not 0 <= order.titration < len(schedule.titrations):
-        raise SimulationError(f"order of `{order.drug}` names titration {order.titration}, which does not exist",
-                              where="schedule")
+        raise SimulationError(
+            f"order of `{order.drug}` names titration {order.titration}, which does not exist", where="schedule"
+        )
 
 
 def _check_transplants(schedule: Schedule, system: System) -> None:
@@ -258,5 +282,9 @@ def _check_transplants(schedule: Schedule, system: System) -> None:
         raise SimulationError("the regimen has a transplant but the model has no map `transplant`", where="schedule")
     if set(needed) != set(schedule.transplants):
         raise SimulationError(
-            "covariates of the transplant do not fit: the model needs " + (", ".join(needed) or "none") + ", given "
-            + (", ".join(sorted(schedule.transplants)) or "none"), where="schedule")
+            "covariates of the transplant do not fit: the model needs "
+            + (", ".join(needed) or "none")
+            + ", given "
+            + (", ".join(sorted(schedule.transplants)) or "none"),
+            where="schedule",
+        )

@@ -6,24 +6,24 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ipex_pd.errors import SimulationError, SolverError, UsageError
+from ipex_pd.errors import SimulationError, SolverError
 from ipex_pd.numerics import program, stiff
 from ipex_pd.numerics.integrate import Layout, potencies
 from ipex_pd.numerics.mesh import Grading, build_mesh
-from ipex_pd.numerics.parallel import SIZES, chunks, padded_size, run_chunks
+from ipex_pd.numerics.parallel import chunks, padded_size, run_chunks
 from ipex_pd.numerics.program import Raw
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
+from ipex_pd.numerics.trajectory import SolverOptions, Trajectory
 
 Array = Any
 Values = dict[str, Array]
 
-TOLERANCES = {"default": 1e-5, "tight": 1e-7}
 GENERAL_TOLERANCES = {"default": 1e-8, "tight": 1e-10}
 _REFINEMENTS = (1, 2, 4, 8)
 _LOOSER = 30.0
@@ -48,86 +48,6 @@ def rate_class(rates: np.ndarray) -> np.ndarray:
     return np.asarray(2.0 ** np.ceil(np.log2(np.maximum(rates, _SLOWEST_CLASS))))
 
 
-@dataclass(frozen=True)
-class SolverOptions:
-    """How solve() works.
-
-    Attributes:
-        accuracy: `default` (relative error of 1e-5) or `tight` (1e-7).
-        audit: `full` solves twice, on the mesh and on one twice as fine, and refines patients that differ by more than
-            the tolerance; `off` solves once and reports no error.
-        route: `auto`, or force `mesh` or `general`.
-        tolerance: accepted relative error instead of that of the accuracy.
-        chunk: most patients that are computed together: 1, 8, 64 or 256.
-        threads: chunks at a time.
-    """
-
-    accuracy: Literal["default", "tight"] = "default"
-    audit: Literal["full", "off"] = "full"
-    route: Literal["auto", "mesh", "general"] = "auto"
-    tolerance: float | None = None
-    chunk: int = 256
-    threads: int = 2
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("accuracy", ("default", "tight")), ("audit", ("full", "off")),
-                              ("route", ("auto", "mesh", "general")), ("chunk", SIZES)):
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} is `{getattr(self, name)}`", where="SolverOptions",
-                                 rule="It is one of " + ", ".join(str(a) for a in allowed))
-        if self.tolerance is not None and not 1e-12 <= self.tolerance <= 0.1:
-            raise UsageError(f"tolerance is {self.tolerance}", where="SolverOptions", rule="It lies in 1e-12 .. 0.1")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}", where="SolverOptions", rule="At least one thread works")
-
-    @property
-    def accepted(self) -> float:
-        """Relative error that is accepted."""
-        return TOLERANCES[self.accuracy] if self.tolerance is None else self.tolerance
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What happened, at the output times; patients are the last axis.
-
-    Attributes:
-        times: [T] [day].
-        states: [T, S, P], before the events of that time.
-        concentrations: name -> [T, P] as the drug reports them.
-        auc: drug -> [T, P] area under its measured concentration since day 0 [concentration x day].
-        effects: [T, U, P].
-        covariates: name -> [T, P]: weight [kg], bsa [m2], ...
-        doses: [N, P] prescribed amounts given [mg].
-        multipliers: [K, P] of the sampled titration, after each sample.
-        troughs: [K, P] sampled.
-        error: [P] largest relative difference to a finer solution; NaN without audit.
-        route: [P] `mesh` or `general`.
-        reason: [P] why.
-        alive: [P] False where numbers stopped being finite (values stay at the last finite ones).
-        finished: [P] False where the run was interrupted (values are NaN).
-    """
-
-    times: np.ndarray
-    states: np.ndarray
-    concentrations: dict[str, np.ndarray]
-    auc: dict[str, np.ndarray]
-    effects: np.ndarray
-    covariates: dict[str, np.ndarray]
-    doses: np.ndarray
-    multipliers: np.ndarray
-    troughs: np.ndarray
-    error: np.ndarray
-    route: np.ndarray
-    reason: tuple[str, ...]
-    alive: np.ndarray
-    finished: np.ndarray
-
-    @property
-    def weight(self) -> np.ndarray:
-        """[T, P] body weight [kg]."""
-        return self.covariates["weight"]
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """Everything the chunks share."""
@@ -145,8 +65,15 @@ class _Job:
     def part(self, patients: np.ndarray, size: int) -> _Job:
         """Some patients, the last one repeated up to ``size``."""
         index = np.concatenate([patients, np.full(size - len(patients), patients[-1])]).astype(int)
-        return replace(self, schedule=self.schedule.select(index), theta={n: v[index] for n, v in self.theta.items()},
-                       age=self.age[index], x=self.x[:, index], lags=self.lags[:, index], rate=self.rate[index])
+        return replace(
+            self,
+            schedule=self.schedule.select(index),
+            theta={n: v[index] for n, v in self.theta.items()},
+            age=self.age[index],
+            x=self.x[:, index],
+            lags=self.lags[:, index],
+            rate=self.rate[index],
+        )
 
 
 @dataclass(eq=False)
@@ -161,9 +88,17 @@ class _Answer:
     reason: str
 
 
-def solve(system: System, schedule: Schedule, theta: Mapping[str, Array], *, age: Array, output_times: Array,
-          state: Mapping[str, Array] | None = None, options: SolverOptions | None = None,
-          progress: Callable[[int, int], None] | None = None) -> Trajectory:
+def solve(
+    system: System,
+    schedule: Schedule,
+    theta: Mapping[str, Array],
+    *,
+    age: Array,
+    output_times: Array,
+    state: Mapping[str, Array] | None = None,
+    options: SolverOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trajectory:
     """Solve a system for a batch of patients; each patient's numbers are its own, whatever the batch.
 
     Args:
@@ -185,14 +120,21 @@ def solve(system: System, schedule: Schedule, theta: Mapping[str, Array], *, age
     everyone = np.arange(len(job.age))
     reason = _general_reason(job)
     if reason:
-        answers, finished = _general_round(job, everyone, reason, progress)
+        answers, _ = _general_round(job, everyone, reason, progress)
     else:
-        answers, finished = _mesh_rounds(job, everyone, progress)
-    return _assemble(job, answers, finished)
+        answers = _mesh_rounds(job, everyone, progress)
+    return _assemble(job, answers)
 
 
-def _prepare(system: System, schedule: Schedule, theta: Mapping[str, Array], age: Array, output_times: Array,
-             state: Mapping[str, Array] | None, options: SolverOptions) -> _Job:
+def _prepare(
+    system: System,
+    schedule: Schedule,
+    theta: Mapping[str, Array],
+    age: Array,
+    output_times: Array,
+    state: Mapping[str, Array] | None,
+    options: SolverOptions,
+) -> _Job:
     ages = np.atleast_1d(np.asarray(age, float))
     count = len(ages)
     times = np.atleast_1d(np.asarray(output_times, float))
@@ -202,9 +144,14 @@ def _prepare(system: System, schedule: Schedule, theta: Mapping[str, Array], age
     wide = {n: np.broadcast_to(np.asarray(v, float), (count,)) for n, v in theta.items()}
     system.model.require(wide)
     rows = schedule.rows(count)
-    rows = replace(rows, **{n: np.asarray(getattr(rows, n)) for n in
-                            ("times", "amount", "duration", "transplant_times")},
-                   transplants={n: np.asarray(v) for n, v in rows.transplants.items()})
+    rows = replace(
+        rows,
+        times=np.asarray(rows.times),
+        amount=np.asarray(rows.amount),
+        duration=np.asarray(rows.duration),
+        transplant_times=np.asarray(rows.transplant_times),
+        transplants={n: np.asarray(v) for n, v in rows.transplants.items()},
+    )
     x = program.initial_state(system, wide, jnp.asarray(ages), state)
     lags = np.asarray(program.lags_of(system, rows, wide, jnp.asarray(ages), x))
     _check_steady(rows, lags, system)
@@ -215,51 +162,66 @@ def _prepare(system: System, schedule: Schedule, theta: Mapping[str, Array], age
 def _check_steady(rows: Schedule, lags: np.ndarray, system: System) -> None:
     steady = rows.steady_state > 0
     if (lags + rows.duration > rows.steady_state[:, None])[steady].any():
-        raise SimulationError("a dose at steady state has a lag and duration longer than its interval", where="schedule",
-                              rule="Lag plus infusion length stay within the dosing interval")
+        raise SimulationError(
+            "a dose at steady state has a lag and duration longer than its interval",
+            where="schedule",
+            rule="Lag plus infusion length stay within the dosing interval",
+        )
     nonlinear = {d.name for d in system.drugs if d.nonlinear is not None}
     given = {rows.orders[k].drug for k in rows.order[steady]}
     if nonlinear & given:
-        raise SimulationError(f"`{min(nonlinear & given)}` has nonlinear elimination and is given at steady state",
-                              where="schedule", rule="Steady state is a closed form of linear kinetics",
-                              cure="Start earlier with ordinary doses")
+        raise SimulationError(
+            f"`{min(nonlinear & given)}` has nonlinear elimination and is given at steady state",
+            where="schedule",
+            rule="Steady state is a closed form of linear kinetics",
+            cure="Start earlier with ordinary doses",
+        )
 
 
 def _general_reason(job: _Job) -> str:
     nonlinear = [d.name for d in job.system.drugs if d.nonlinear is not None]
     if nonlinear and job.options.route == "mesh":
-        raise SolverError(f"`{nonlinear[0]}` has nonlinear elimination", where="route `mesh`",
-                          rule="The mesh holds drugs in closed form", cure="Use route `auto` or `general`")
+        raise SolverError(
+            f"`{nonlinear[0]}` has nonlinear elimination",
+            where="route `mesh`",
+            rule="The mesh holds drugs in closed form",
+            cure="Use route `auto` or `general`",
+        )
     if nonlinear:
         return "nonlinear elimination of " + ", ".join(nonlinear)
     return "forced" if job.options.route == "general" else ""
 
 
-def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int], None] | None
-                 ) -> tuple[list[_Answer], bool]:
+def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int], None] | None) -> list[_Answer]:
     options = job.options
     stiffest = everyone[job.rate > stiff.STIFF_RATE] if options.route == "auto" else everyone[:0]
-    answers, finished = run_chunks(_groups(job, np.setdiff1d(everyone, stiffest)), partial(_mesh_chunk, job), threads=options.threads, progress=progress)
+    answers, finished = run_chunks(
+        _groups(job, np.setdiff1d(everyone, stiffest)),
+        partial(_mesh_chunk, job),
+        threads=options.threads,
+        progress=progress,
+    )
     settled = [a for a in answers if a is not None]
     if finished and len(stiffest):
         added, finished = _general_round(job, stiffest, "stiff disease", None)
         settled += added
     if options.audit == "off" or not finished:
-        return settled, finished
+        return settled
     for level in _REFINEMENTS[1:-1]:
         failed = _failed(settled, options.accepted)
         if not len(failed):
-            return settled, True
-        again, finished = run_chunks(_groups(job, failed), partial(_mesh_chunk, job, level=level),
-                                     threads=options.threads)
+            return settled
+        again, finished = run_chunks(
+            _groups(job, failed), partial(_mesh_chunk, job, level=level), threads=options.threads
+        )
         settled += [a for a in again if a is not None]
         if not finished:
-            return settled, False
+            return settled
     failed = _failed(settled, options.accepted)
     if len(failed) and options.route == "auto":
-        rescued, finished = _general_round(job, failed, "the mesh did not reach the tolerance", None)
+        rescued, _ = _general_round(job, failed, "the mesh did not reach the tolerance", None)
         settled += rescued
-    return settled, finished
+    return settled
 
 
 def _groups(job: _Job, patients: np.ndarray) -> list[np.ndarray]:
@@ -286,7 +248,7 @@ def _mesh_chunk(job: _Job, patients: np.ndarray, halt: threading.Event, level: i
         error = _difference(raw, finer)
     seen = _observe(part, layout, raw)
     why = "linear drugs" if level == 1 else f"linear drugs, sub-steps cut in {level}"
-    return _Answer(patients, raw, seen, error[:len(patients)], "mesh", why)
+    return _Answer(patients, raw, seen, error[: len(patients)], "mesh", why)
 
 
 def _march(part: _Job, level: int, halt: threading.Event) -> tuple[Raw, Layout]:
@@ -294,15 +256,18 @@ def _march(part: _Job, level: int, halt: threading.Event) -> tuple[Raw, Layout]:
     grading = replace(grading, refine=level * grading.refine)
     mesh = build_mesh(part.system, part.schedule, part.lags, part.times, grading, separate=False)
     layout = program.layout_for(part.system, part.schedule, mesh)
-    return program.march(layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags,
-                         halt=halt), layout
+    return program.march(
+        layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags, halt=halt
+    ), layout
 
 
-def _general_round(job: _Job, patients: np.ndarray, why: str, progress: Callable[[int, int], None] | None
-                   ) -> tuple[list[_Answer], bool]:
+def _general_round(
+    job: _Job, patients: np.ndarray, why: str, progress: Callable[[int, int], None] | None
+) -> tuple[list[_Answer], bool]:
     work = partial(_general_one, job, why)
-    answers, finished = run_chunks([np.array([p]) for p in patients], work, threads=job.options.threads,
-                                   progress=progress)
+    answers, finished = run_chunks(
+        [np.array([p]) for p in patients], work, threads=job.options.threads, progress=progress
+    )
     return [a for a in answers if a is not None], finished
 
 
@@ -313,8 +278,17 @@ def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Even
     method = stiff.Method(float(part.rate[0]) > stiff.STIFF_RATE, GENERAL_TOLERANCES[job.options.accuracy])
 
     def march(tolerance: float) -> Raw:
-        return program.march(layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags,
-                             run=stiff.runner(replace(method, tolerance=tolerance)), halt=halt)
+        return program.march(
+            layout,
+            part.schedule,
+            mesh,
+            part.theta,
+            part.age,
+            jnp.asarray(part.x),
+            part.lags,
+            run=stiff.runner(replace(method, tolerance=tolerance)),
+            halt=halt,
+        )
 
     raw = march(method.tolerance)
     error = np.full(1, np.nan)
@@ -346,7 +320,8 @@ def _observe_block(system: System, theta: Values, ages: Array, x: Array, levels:
         effects = jnp.stack(rows) if rows else jnp.zeros((0, *age.shape))
         return {"covariates": wide, "concentrations": reported, "effects": effects}
 
-    return jax.vmap(one)(ages, x, levels)
+    seen: dict[str, Any] = jax.vmap(one)(ages, x, levels)
+    return seen
 
 
 def _observe(part: _Job, layout: Layout, raw: Raw) -> dict[str, Any]:
@@ -357,10 +332,11 @@ def _observe(part: _Job, layout: Layout, raw: Raw) -> dict[str, Any]:
     when = np.concatenate([part.times, np.repeat(part.times[-1:], -count % _OBSERVED)])
     pieces = []
     for first in range(0, len(rows), _OBSERVED):
-        some = rows[first:first + _OBSERVED]
-        ages = part.age + when[first:first + _OBSERVED, None]
-        pieces.append(jax.tree.map(np.asarray, _observe_block(layout.system, part.theta, ages, raw.x[some],
-                                                              raw.central[some])))
+        some = rows[first : first + _OBSERVED]
+        ages = part.age + when[first : first + _OBSERVED, None]
+        pieces.append(
+            jax.tree.map(np.asarray, _observe_block(layout.system, part.theta, ages, raw.x[some], raw.central[some]))
+        )
     return dict(jax.tree.map(lambda *a: np.concatenate(a)[:count], *pieces))
 
 
@@ -368,8 +344,7 @@ def _rows_of(part: _Job, raw: Raw, times: np.ndarray) -> np.ndarray:
     return np.searchsorted(raw.shared, np.asarray(times) - 1e-9)
 
 
-def _assemble(job: _Job, answers: list[_Answer], finished: bool) -> Trajectory:
-    del finished
+def _assemble(job: _Job, answers: list[_Answer]) -> Trajectory:
     count, t = len(job.age), len(job.times)
     n, k = len(job.schedule.order), len(job.schedule.sample_times)
     system = job.system
@@ -402,5 +377,22 @@ def _assemble(job: _Job, answers: list[_Answer], finished: bool) -> Trajectory:
         alive[who], done[who], route[who] = raw.alive[own], True, answer.route
         for p in who:
             reason[p] = answer.reason
-    return Trajectory(job.times, states, named["concentrations"], auc, effects, named["covariates"], doses, multipliers,
-                      troughs, error, route, tuple(reason), alive, done)
+    return Trajectory(
+        job.times,
+        states,
+        named["concentrations"],
+        auc,
+        effects,
+        named["covariates"],
+        doses,
+        multipliers,
+        troughs,
+        error,
+        route,
+        tuple(reason),
+        alive,
+        done,
+    )
+
+
+__all__ = ["SolverOptions", "Trajectory", "grading_for", "rate_class", "solve"]

@@ -61,6 +61,7 @@ def fastest_rate(system: System, theta: Mapping[str, Array], age: Array, x: Arra
 @partial(jax.jit, static_argnums=0)
 def _slopes(model: CompiledModel, theta: Values, age: Array, x: Array, level: Array) -> Array:
     """Jacobians [P, S, S] of the disease with every effect at ``level``."""
+
     def rates(*states: Array) -> Array:
         u = [jnp.broadcast_to(level, age.shape)] * len(model.effects)
         return jnp.stack([jnp.broadcast_to(r, age.shape) for r in model.rates(age, states, u, theta)])
@@ -73,18 +74,23 @@ def _slopes(model: CompiledModel, theta: Values, age: Array, x: Array, level: Ar
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _general(layout: Layout, method: Method, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
-             ) -> tuple[Carry, Record]:
+def _general(
+    layout: Layout, method: Method, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
+) -> tuple[Carry, Record]:
     advance = general_advance(layout, method, theta)
     step = partial(integrate.sub_step, layout, theta, age, table, advance)
-    return jax.lax.scan(step, carry, slots)
+    ended: tuple[Carry, Record] = jax.lax.scan(step, carry, slots)
+    return ended
 
 
 def runner(method: Method) -> Any:
     """A loop for `program.march` that advances by this method."""
-    def run(layout: Layout, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
-            ) -> tuple[Carry, Record]:
-        return _general(layout, method, theta, age, table, carry, slots)
+
+    def run(
+        layout: Layout, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
+    ) -> tuple[Carry, Record]:
+        ended: tuple[Carry, Record] = _general(layout, method, theta, age, table, carry, slots)
+        return ended
 
     return run
 
@@ -103,21 +109,34 @@ def general_advance(layout: Layout, method: Method, theta: Mapping[str, Array]) 
         def slope(fraction: Array, scaled: Any, args: Any) -> Any:
             del args
             x, amounts, _ = jax.tree.map(jnp.multiply, scaled, sizes)
-            parts = [_flow(d, k, a, r, theta, carry.covariates) for d, k, a, r in
-                     zip(system.drugs, carry.kinetics, amounts, carry.infusion, strict=True)]
+            parts = [
+                _flow(d, k, a, r, theta, carry.covariates)
+                for d, k, a, r in zip(system.drugs, carry.kinetics, amounts, carry.infusion, strict=True)
+            ]
             levels = [a[1] / k.volume for a, k in zip(amounts, carry.kinetics, strict=True)]
             u = system.model.affected(integrate.potencies(system, theta, levels), theta, effects)
             rates = system.model.rates(now + fraction * length, x, u, theta, constants)
             disease = jnp.stack([jnp.broadcast_to(r, length.shape) for r in rates])
-            measured = [next(iter(d.concentrations(theta, carry.covariates, c).values()))
-                        for d, c in zip(system.drugs, levels, strict=True)]
+            measured = [
+                next(iter(d.concentrations(theta, carry.covariates, c).values()))
+                for d, c in zip(system.drugs, levels, strict=True)
+            ]
             area = jnp.stack(measured) if measured else carry.auc
-            return jax.tree.map(lambda v, size: jnp.where(carry.alive, v * length / size, 0.0),
-                                (disease, tuple(parts), area), sizes)
+            return jax.tree.map(
+                lambda v, size: jnp.where(carry.alive, v * length / size, 0.0), (disease, tuple(parts), area), sizes
+            )
 
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(slope), solver, t0=0.0, t1=1.0, dt0=None, y0=jax.tree.map(jnp.divide, start, sizes),
-            stepsize_controller=controller, max_steps=_MOST_STEPS, throw=False)
+            diffrax.ODETerm(slope),
+            solver,
+            t0=0.0,
+            t1=1.0,
+            dt0=None,
+            y0=jax.tree.map(jnp.divide, start, sizes),
+            stepsize_controller=controller,
+            max_steps=_MOST_STEPS,
+            throw=False,
+        )
         good = solution.result == diffrax.RESULTS.successful
         ended = jax.tree.map(lambda v, size: jnp.where(good, v[-1] * size, jnp.nan), solution.ys, sizes)
         return ended[0], ended[1], ended[2], jnp.zeros_like(length)
@@ -126,14 +145,22 @@ def general_advance(layout: Layout, method: Method, theta: Mapping[str, Array]) 
 
 
 def _sizes(carry: Carry) -> tuple[Array, tuple[Array, ...], Array]:
-    drug = tuple(jnp.broadcast_to(jnp.sum(jnp.abs(a), axis=0) + jnp.abs(r) + 1e-6, a.shape)
-                 for a, r in zip(carry.amounts, carry.infusion, strict=True))
+    drug = tuple(
+        jnp.broadcast_to(jnp.sum(jnp.abs(a), axis=0) + jnp.abs(r) + 1e-6, a.shape)
+        for a, r in zip(carry.amounts, carry.infusion, strict=True)
+    )
     area = jnp.maximum(jnp.abs(carry.auc), 1e-3)
     return jnp.maximum(jnp.abs(carry.x), 1e-3), drug, area
 
 
-def _flow(drug: DrugKinetics, constants: Kinetics, amounts: Array, infusion: Array, theta: Mapping[str, Array],
-          covariates: Values) -> Array:
+def _flow(
+    drug: DrugKinetics,
+    constants: Kinetics,
+    amounts: Array,
+    infusion: Array,
+    theta: Mapping[str, Array],
+    covariates: Values,
+) -> Array:
     """d(amounts)/dt [mg/day]: the linear part from the projectors, absorption, infusion, nonlinear elimination."""
     n = drug.compartments
     matrix = -jnp.sum(constants.rates[:, None, None] * constants.projectors, axis=0)

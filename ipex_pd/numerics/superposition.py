@@ -57,8 +57,9 @@ def kinetics(values: Mapping[str, Array], compartments: int, depot: bool, patien
         wanted += [f"intercompartmental_clearance_{i}", f"volume_peripheral_{i}"]
     for name in wanted:
         if name not in values:
-            raise SimulationError(f"`{name}` is missing in the individual kinetics of a drug",
-                                  rule=f"This drug needs {', '.join(wanted)}")
+            raise SimulationError(
+                f"`{name}` is missing in the individual kinetics of a drug", rule=f"This drug needs {', '.join(wanted)}"
+            )
     wide = {n: jnp.broadcast_to(jnp.asarray(values[n], float), (patients,)) for n in wanted}
     volume = wide["volume_central"]
     elimination = wide["clearance"] / volume
@@ -110,8 +111,9 @@ def _projectors(elimination: Array, out: Sequence[Array], back: Sequence[Array],
             if j != i:
                 gap = rates[j] - rates[i]
                 factor = [[(rows[a][b] + rates[j] * identity[a][b]) / gap for b in range(n)] for a in range(n)]
-                product = [[sum((product[a][c] * factor[c][b] for c in range(n)), zero) for b in range(n)]
-                           for a in range(n)]
+                product = [
+                    [sum((product[a][c] * factor[c][b] for c in range(n)), zero) for b in range(n)] for a in range(n)
+                ]
         result.append(jnp.stack([jnp.stack(row) for row in product]))
     return jnp.stack(result)
 
@@ -126,10 +128,12 @@ def central(drug: Kinetics, amounts: Array, infusion: Array, t: Array, *, depot:
     if depot:
         absorbed = jnp.exp(-drug.absorption * t)
         total = total + drug.absorption * amounts[0] * sum(
-            weight[i] * divided_difference(drug.absorption, drug.rates[i], absorbed, fading[i], t) for i in range(n))
+            weight[i] * divided_difference(drug.absorption, drug.rates[i], absorbed, fading[i], t) for i in range(n)
+        )
     if infused:
         total = total + infusion * sum(
-            weight[i] * divided_difference(0.0, drug.rates[i], 1.0, fading[i], t) for i in range(n))
+            weight[i] * divided_difference(0.0, drug.rates[i], 1.0, fading[i], t) for i in range(n)
+        )
     return total
 
 
@@ -144,14 +148,19 @@ def advance(drug: Kinetics, amounts: Array, infusion: Array, t: Array, *, depot:
         entry = jnp.zeros_like(t)
         if depot:
             entry = entry + drug.absorption * amounts[0] * divided_difference(
-                drug.absorption, drug.rates[i], absorbed, fading[i], t)
+                drug.absorption, drug.rates[i], absorbed, fading[i], t
+            )
         if infused:
             entry = entry + infusion * divided_difference(0.0, drug.rates[i], 1.0, fading[i], t)
         entering.append(entry)
     for k in range(n):
-        rows.append(sum(
-            fading[i] * sum(drug.projectors[i, k, j] * amounts[1 + j] for j in range(n))
-            + drug.projectors[i, k, 0] * entering[i] for i in range(n)))
+        rows.append(
+            sum(
+                fading[i] * sum(drug.projectors[i, k, j] * amounts[1 + j] for j in range(n))
+                + drug.projectors[i, k, 0] * entering[i]
+                for i in range(n)
+            )
+        )
     return jnp.stack(rows)
 
 
@@ -170,12 +179,15 @@ def steady(drug: Kinetics, amount: Array, duration: Array, interval: Array, lag:
     since = interval - lag if oral else interval
     if oral:
         depot = amount * _series(drug.absorption, since, interval)
-        reach = [drug.absorption * amount * _series_difference(drug.absorption, drug.rates[i], since, interval)
-                 for i in range(n)]
+        reach = [
+            drug.absorption * amount * _series_difference(drug.absorption, drug.rates[i], since, interval)
+            for i in range(n)
+        ]
     else:
         depot = jnp.zeros_like(amount)
-        reach = [amount * _series(drug.rates[i], since, interval) * _spreading(drug.rates[i], duration)
-                 for i in range(n)]
+        reach = [
+            amount * _series(drug.rates[i], since, interval) * _spreading(drug.rates[i], duration) for i in range(n)
+        ]
     rows = [sum(drug.projectors[i, k, 0] * reach[i] for i in range(n)) for k in range(n)]
     return jnp.stack([depot, *rows])
 
@@ -206,8 +218,16 @@ def _spreading(rate: Array, duration: Array) -> Array:
     return jnp.where(flat, 1.0 + 0.5 * z, jnp.expm1(safe) / safe)
 
 
-def concentration(values: Mapping[str, Array], times: Array, dose_times: Array, amounts: Array, *, compartments: int,
-                  oral: bool, durations: Array | None = None) -> Array:
+def concentration(
+    values: Mapping[str, Array],
+    times: Array,
+    dose_times: Array,
+    amounts: Array,
+    *,
+    compartments: int,
+    oral: bool,
+    durations: Array | None = None,
+) -> Array:
     """Concentration [mg/L] of a linear drug as the sum over its doses.
 
     Args:
@@ -222,12 +242,17 @@ def concentration(values: Mapping[str, Array], times: Array, dose_times: Array, 
     Returns:
         [T, P]; at the time of a dose, the value before it.
     """
-    patients = max([int(np.size(v)) for v in values.values()] + [int(np.shape(a)[1]) for a in (dose_times, amounts)
-                                                                 if np.ndim(a) == 2])
+    patients = max(
+        [int(np.size(v)) for v in values.values()]
+        + [int(np.shape(a)[1]) for a in (dose_times, amounts) if np.ndim(a) == 2]
+    )
     drug = kinetics(values, compartments, oral, patients)
     lag = jnp.asarray(values.get("lag", 0.0)) if oral else 0.0
     start = _wide(dose_times, patients) + lag
-    amount, length = _wide(amounts, patients), _wide(0.0 * np.zeros(len(start)) if durations is None else durations, patients)
+    amount, length = (
+        _wide(amounts, patients),
+        _wide(0.0 * np.zeros(len(start)) if durations is None else durations, patients),
+    )
     elapsed = jnp.asarray(times)[:, None, None] - start
     after = jnp.maximum(elapsed, 0.0)
     depot = jnp.zeros((1 + compartments, patients)).at[0 if oral else 1].set(1.0)
@@ -236,7 +261,8 @@ def concentration(values: Mapping[str, Array], times: Array, dose_times: Array, 
         nothing = jnp.zeros((1 + compartments, patients))
         lasting = length > 0
         ramp = central(drug, nothing, 1.0, after, depot=False, infused=True) - central(
-            drug, nothing, 1.0, jnp.maximum(elapsed - length, 0.0), depot=False, infused=True)
+            drug, nothing, 1.0, jnp.maximum(elapsed - length, 0.0), depot=False, infused=True
+        )
         bolus = jnp.where(lasting, ramp / jnp.where(lasting, length, 1.0), bolus)
     return jnp.sum(jnp.where(elapsed > 0, amount * bolus, 0.0), axis=1) / drug.volume
 

@@ -32,10 +32,14 @@ def everything():
     orders = (Order("tacrolimus"), Order("prednisolone"), Order("prednisolone", "iv"))
     rows = [(t, 0, 1.0, 0.0, 2.0) for t in np.arange(0, 6, 0.5)] + [(t, 1, 10.0, 0.0, 1.0) for t in np.arange(0.0, 6)]
     rows += [(1.2, 2, 40.0, 0.25), (1.3, 2, 20.0, 0.5), (4.0, 2, 30.0)]
-    more = {"transplant_times": np.array([2.7]),
-            "transplants": {"toy_graft": np.array([0.2]), "toy_surviving": np.array([0.3])}}
+    more = {
+        "transplant_times": np.array([2.7]),
+        "transplants": {"toy_graft": np.array([0.2]), "toy_surviving": np.array([0.3])},
+    }
     schedule = schedule_of(orders, rows, **more)
-    doses = [(t + LAG, 4, 1.0) for t in np.arange(0, 6, 0.5)] + [(t, 7, 10.0) for t in np.arange(0.0, 6)] + [(4.0, 8, 30.0)]
+    doses = (
+        [(t + LAG, 4, 1.0) for t in np.arange(0, 6, 0.5)] + [(t, 7, 10.0) for t in np.arange(0.0, 6)] + [(4.0, 8, 30.0)]
+    )
     reference = by_scipy(THETA, doses, [(1.2, 1.45, 8, 160.0), (1.3, 1.8, 8, 40.0)], [(2.7, 0.2, 0.3)], OUT)
     return toy_system(TACROLIMUS, PREDNISOLONE), schedule, reference
 
@@ -49,7 +53,9 @@ def test_mesh_agrees_with_scipy_and_the_audit_tells_its_error(everything, option
     assert found.error[0] < tolerance
     assert true / 10 - 1e-9 < found.error[0] < 10 * true + 1e-9
     np.testing.assert_allclose(found.concentrations["tacrolimus"][:, 0], reference[:, 5] / 60.0, rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(found.concentrations["prednisolone"][:, 0], reference[:, 8] / 20.0, rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(
+        found.concentrations["prednisolone"][:, 0], reference[:, 8] / 20.0, rtol=1e-8, atol=1e-11
+    )
     assert list(found.route) == ["mesh"]
     assert found.alive.all()
 
@@ -71,8 +77,9 @@ def test_auc_is_dose_over_clearance():
 
 
 def test_no_drug_no_dose_stays_at_the_closed_form():
-    found = solve(toy_system(), schedule_of((), []), {**THETA, "toy_harm": 0.0}, age=AGE, output_times=[0.0, 10.0],
-                  options=SMALL)
+    found = solve(
+        toy_system(), schedule_of((), []), {**THETA, "toy_harm": 0.0}, age=AGE, output_times=[0.0, 10.0], options=SMALL
+    )
     np.testing.assert_allclose(found.states[1, 0, 0], 20.0 * (1 + 0.1 * _washout(10.0)), rtol=1e-7)
 
 
@@ -87,11 +94,14 @@ def test_amounts_follow_weight_caps_and_companions():
     rows = [(0.0, 0, 0.2, 0.0, 1.0), (1.0, 1, 20.0, 0.0, 1.0), (2.0, 0, 0.2, 0.0, 1.0), (4.0, 0, 0.2, 0.0, 1.0)]
     schedule = schedule_of(orders, rows, visits=np.array([2.0]))
     theta = {**THETA, "weight_gain": 1.0}
-    found = solve(toy_system(drug, PREDNISOLONE), schedule, theta, age=AGE, output_times=[0.0, 1.5, 2.0, 4.0, 6.0],
-                  options=SMALL)
+    found = solve(
+        toy_system(drug, PREDNISOLONE), schedule, theta, age=AGE, output_times=[0.0, 1.5, 2.0, 4.0, 6.0], options=SMALL
+    )
     np.testing.assert_allclose(found.doses[:, 0], [2.0, 20.0, 2.2, 2.2])
     np.testing.assert_allclose(found.weight[:, 0], [10.0, 11.5, 12.0, 14.0, 16.0])
-    alone = solve(toy_system(TACROLIMUS, PREDNISOLONE), schedule, theta, age=AGE, output_times=[1.5, 6.0], options=SMALL)
+    alone = solve(
+        toy_system(TACROLIMUS, PREDNISOLONE), schedule, theta, age=AGE, output_times=[1.5, 6.0], options=SMALL
+    )
     same = found.concentrations["tacrolimus"][1, 0] / alone.concentrations["tacrolimus"][0, 0]
     halved = found.concentrations["tacrolimus"][4, 0] / alone.concentrations["tacrolimus"][1, 0]
     assert same == pytest.approx(1.0, abs=1e-12)
@@ -99,13 +109,32 @@ def test_amounts_follow_weight_caps_and_companions():
 
 
 def test_titration_reaches_the_window():
-    rule = Titration("tacrolimus", low=0.006, high=0.010, target=0.008, smallest=0.2, largest=8.0, smallest_step=0.5,
-                     largest_step=2.0)
+    rule = Titration(
+        "tacrolimus",
+        low=0.006,
+        high=0.010,
+        target=0.008,
+        smallest=0.2,
+        largest=8.0,
+        smallest_step=0.5,
+        largest_step=2.0,
+    )
     samples = np.arange(5.0, 40.0, 5.0)
-    schedule = replace(twice_daily(40.0), orders=(Order("tacrolimus", titration=0),), titrations=(rule,),
-                       sample_times=samples, sample_titration=np.zeros(len(samples), int))
-    found = solve(toy_system(TACROLIMUS), schedule, THETA, age=np.full(2, 365.0), output_times=[40.0],
-                  options=SolverOptions(chunk=8))
+    schedule = replace(
+        twice_daily(40.0),
+        orders=(Order("tacrolimus", titration=0),),
+        titrations=(rule,),
+        sample_times=samples,
+        sample_titration=np.zeros(len(samples), int),
+    )
+    found = solve(
+        toy_system(TACROLIMUS),
+        schedule,
+        THETA,
+        age=np.full(2, 365.0),
+        output_times=[40.0],
+        options=SolverOptions(chunk=8),
+    )
     assert found.troughs[0, 0] < 0.006
     assert 0.006 < found.troughs[-1, 0] < 0.010
     ratio = np.clip(0.008 / found.troughs[0, 0], 0.5, 2.0)
@@ -116,17 +145,32 @@ def test_titration_reaches_the_window():
 def test_a_patient_does_not_depend_on_the_batch():
     rng = np.random.default_rng(2)
     count = 11
-    theta = {**THETA, "tacrolimus.lag": LAG * np.exp(0.8 * rng.normal(size=count)),
-             "toy_k_out": 1.5 * np.exp(0.5 * rng.normal(size=count))}
+    theta = {
+        **THETA,
+        "tacrolimus.lag": LAG * np.exp(0.8 * rng.normal(size=count)),
+        "toy_k_out": 1.5 * np.exp(0.5 * rng.normal(size=count)),
+    }
     orders = (Order("tacrolimus"), Order("prednisolone"))
     rows = [(t, 0, 1.0) for t in np.arange(0, 4, 0.5)] + [(t + 0.02, 1, 10.0) for t in np.arange(0.0, 4)]
     schedule = schedule_of(orders, rows)
     system = toy_system(TACROLIMUS, PREDNISOLONE)
     times = [0.0, 0.51, 1.02, 4.0]
-    together = solve(system, schedule, theta, age=np.full(count, 365.0), output_times=times,
-                     options=SolverOptions(chunk=64, threads=1))
-    parts = solve(system, schedule, theta, age=np.full(count, 365.0), output_times=times,
-                  options=SolverOptions(chunk=8, threads=2))
+    together = solve(
+        system,
+        schedule,
+        theta,
+        age=np.full(count, 365.0),
+        output_times=times,
+        options=SolverOptions(chunk=64, threads=1),
+    )
+    parts = solve(
+        system,
+        schedule,
+        theta,
+        age=np.full(count, 365.0),
+        output_times=times,
+        options=SolverOptions(chunk=8, threads=2),
+    )
     np.testing.assert_allclose(parts.states, together.states, rtol=1e-12)
     for k in (0, 7):
         own = {n: np.asarray(v)[k] if np.ndim(v) else v for n, v in theta.items()}
@@ -138,23 +182,43 @@ def test_a_patient_does_not_depend_on_the_batch():
 def test_one_broken_patient_is_named_and_spoils_nobody():
     theta = {**THETA, "toy_k_in": np.array([30.0, np.nan, 25.0])}
     schedule = twice_daily(2.0)
-    found = solve(toy_system(TACROLIMUS), schedule, theta, age=np.full(3, 365.0), output_times=[2.0],
-                  options=SolverOptions(chunk=8, route="mesh"))
+    found = solve(
+        toy_system(TACROLIMUS),
+        schedule,
+        theta,
+        age=np.full(3, 365.0),
+        output_times=[2.0],
+        options=SolverOptions(chunk=8, route="mesh"),
+    )
     assert list(found.alive) == [True, False, True]
     assert np.isinf(found.error[1])
-    alone = solve(toy_system(TACROLIMUS), schedule, {**THETA, "toy_k_in": 25.0}, age=AGE, output_times=[2.0], options=SMALL)
+    alone = solve(
+        toy_system(TACROLIMUS), schedule, {**THETA, "toy_k_in": 25.0}, age=AGE, output_times=[2.0], options=SMALL
+    )
     np.testing.assert_allclose(found.states[:, :, 2], alone.states[:, :, 0], rtol=1e-12)
 
 
 def test_fast_disease_is_refined_or_handed_over():
     theta = {**THETA, "toy_k_out": np.array([1.5, 40.0, 5000.0]), "toy_k_in": np.array([30.0, 800.0, 1e5])}
-    found = solve(toy_system(TACROLIMUS), twice_daily(2.0), theta, age=np.full(3, 365.0), output_times=[1.0, 2.0],
-                  options=SolverOptions(chunk=8))
+    found = solve(
+        toy_system(TACROLIMUS),
+        twice_daily(2.0),
+        theta,
+        age=np.full(3, 365.0),
+        output_times=[1.0, 2.0],
+        options=SolverOptions(chunk=8),
+    )
     assert list(found.route) == ["mesh", "mesh", "general"]
     assert found.reason[2] == "stiff disease (Kvaerno5)"
     assert (found.error < 1e-5).all()
-    exact = solve(toy_system(TACROLIMUS), twice_daily(2.0), theta, age=np.full(3, 365.0), output_times=[1.0, 2.0],
-                  options=SolverOptions("tight", route="general", audit="off"))
+    exact = solve(
+        toy_system(TACROLIMUS),
+        twice_daily(2.0),
+        theta,
+        age=np.full(3, 365.0),
+        output_times=[1.0, 2.0],
+        options=SolverOptions("tight", route="general", audit="off"),
+    )
     assert relative(found.states, exact.states) < 1e-5
 
 
@@ -176,7 +240,9 @@ def _saturable(theta, covariates, c):
 
 def test_state_at_day_0_and_refusals():
     system = toy_system(TACROLIMUS)
-    found = solve(system, twice_daily(1.0), THETA, age=AGE, output_times=[0.0], state={"toy_injury": 0.7}, options=SMALL)
+    found = solve(
+        system, twice_daily(1.0), THETA, age=AGE, output_times=[0.0], state={"toy_injury": 0.7}, options=SMALL
+    )
     assert found.states[0, 1, 0] == 0.7
     with pytest.raises(SimulationError, match="`toy_harmm` is not a state of this model"):
         solve(system, twice_daily(1.0), THETA, age=AGE, output_times=[0.0], state={"toy_harmm": 0.7})
@@ -194,7 +260,14 @@ def test_interrupt_keeps_finished_chunks():
         if done == 1:
             raise KeyboardInterrupt
 
-    found = solve(toy_system(TACROLIMUS), twice_daily(2.0), THETA, age=np.full(3, 365.0), output_times=[2.0],
-                  options=SolverOptions(chunk=1, threads=1), progress=progress)
+    found = solve(
+        toy_system(TACROLIMUS),
+        twice_daily(2.0),
+        THETA,
+        age=np.full(3, 365.0),
+        output_times=[2.0],
+        options=SolverOptions(chunk=1, threads=1),
+        progress=progress,
+    )
     assert found.finished.sum() == 1
     assert np.isnan(found.states[:, :, ~found.finished]).all()

@@ -5,15 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm
-from toy_systems import THETA, TACROLIMUS, compartments, schedule_of, toy_system
+from toy_systems import TACROLIMUS, THETA, compartments, schedule_of, toy_system
 
 from ipex_pd.errors import SimulationError
 from ipex_pd.numerics.schedule import Order
 from ipex_pd.numerics.solve import SolverOptions, solve
 from ipex_pd.numerics.superposition import advance, central, concentration, kinetics
 
-VALUES = {"clearance": 12.0, "volume_central": 6.0, "absorption_rate": 5.0, "intercompartmental_clearance_1": 30.0,
-          "volume_peripheral_1": 40.0, "intercompartmental_clearance_2": 4.0, "volume_peripheral_2": 90.0}
+VALUES = {
+    "clearance": 12.0,
+    "volume_central": 6.0,
+    "absorption_rate": 5.0,
+    "intercompartmental_clearance_1": 30.0,
+    "volume_peripheral_1": 40.0,
+    "intercompartmental_clearance_2": 4.0,
+    "volume_peripheral_2": 90.0,
+}
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -24,7 +31,7 @@ def test_amounts_are_the_matrix_exponential(n, absorption):
         rate = float(kinetics(values, n, True, 1).rates[-1, 0])
         values["absorption_rate"] = rate * (1 + (1e-7 if absorption == "near" else 0.0))
     drug = kinetics(values, n, True, 1)
-    start = np.array([3.0, 1.0, 0.5, 0.2][:1 + n])
+    start = np.array([3.0, 1.0, 0.5, 0.2][: 1 + n])
     for t in (0.0, 0.01, 0.4, 7.0):
         exact = expm(compartments(values, n) * t) @ start
         found = advance(drug, start[:, None], jnp.zeros(1), jnp.array([t]), depot=True, infused=True)[:, 0]
@@ -35,8 +42,14 @@ def test_amounts_are_the_matrix_exponential(n, absorption):
 
 def test_gradients_stay_right_where_absorption_meets_elimination():
     def level(ka):
-        return concentration({"clearance": 2.0, "volume_central": 1.0, "absorption_rate": ka}, [0.7], [0.0], [1.0],
-                             compartments=1, oral=True)[0, 0]
+        return concentration(
+            {"clearance": 2.0, "volume_central": 1.0, "absorption_rate": ka},
+            [0.7],
+            [0.0],
+            [1.0],
+            compartments=1,
+            oral=True,
+        )[0, 0]
 
     k, t = 2.0, 0.7
     np.testing.assert_allclose(level(k), k * t * np.exp(-k * t), rtol=1e-13)
@@ -46,7 +59,9 @@ def test_gradients_stay_right_where_absorption_meets_elimination():
 def test_equal_peripheral_compartments():
     values = {**VALUES, "intercompartmental_clearance_2": 15.0, "volume_peripheral_2": 20.0}
     drug = kinetics(values, 3, True, 1)
-    found = advance(drug, jnp.array([[0.0], [1.0], [0.0], [0.0]]), jnp.zeros(1), jnp.array([0.3]), depot=True, infused=False)
+    found = advance(
+        drug, jnp.array([[0.0], [1.0], [0.0], [0.0]]), jnp.zeros(1), jnp.array([0.3]), depot=True, infused=False
+    )
     np.testing.assert_allclose(found[:, 0], expm(compartments(values, 3) * 0.3) @ [0, 1, 0, 0], rtol=1e-9, atol=1e-12)
 
 

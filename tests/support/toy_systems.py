@@ -44,16 +44,30 @@ MODEL = Model(
     maps={"transplant": {HOST: HOST * SURVIVING, DONOR: DONOR + GRAFT}},
 )
 
-THETA = {"toy_k_in": 30.0, "toy_k_out": 1.5, "toy_harm": 0.8, "toy_repair": 0.3, "toy_growth": 0.2,
-         "tacrolimus.clearance": 12.0 * 24, "tacrolimus.lag": 0.37 / 24, "prednisolone.clearance": 8.0 * 24,
-         "start_weight": 10.0, "weight_gain": 0.0}
+THETA = {
+    "toy_k_in": 30.0,
+    "toy_k_out": 1.5,
+    "toy_harm": 0.8,
+    "toy_repair": 0.3,
+    "toy_growth": 0.2,
+    "tacrolimus.clearance": 12.0 * 24,
+    "tacrolimus.lag": 0.37 / 24,
+    "prednisolone.clearance": 8.0 * 24,
+    "start_weight": 10.0,
+    "weight_gain": 0.0,
+}
 
 
 def tacrolimus_values(theta: Any, covariates: Any) -> dict[str, Any]:
     one = jnp.ones_like(theta["tacrolimus.clearance"])
-    return {"clearance": theta["tacrolimus.clearance"] * (covariates["weight"] / 10.0) ** 0.75,
-            "volume_central": 60.0 * covariates["weight"] / 10.0, "intercompartmental_clearance_1": 33.0 * 24 * one,
-            "volume_peripheral_1": 430.0 * one, "absorption_rate": 0.56 * 24 * one, "lag": theta["tacrolimus.lag"]}
+    return {
+        "clearance": theta["tacrolimus.clearance"] * (covariates["weight"] / 10.0) ** 0.75,
+        "volume_central": 60.0 * covariates["weight"] / 10.0,
+        "intercompartmental_clearance_1": 33.0 * 24 * one,
+        "volume_peripheral_1": 430.0 * one,
+        "absorption_rate": 0.56 * 24 * one,
+        "lag": theta["tacrolimus.lag"],
+    }
 
 
 def prednisolone_values(theta: Any, covariates: Any) -> dict[str, Any]:
@@ -99,8 +113,9 @@ def body(age: Any, x: Any, theta: Any) -> dict[str, Any]:
 
 
 TACROLIMUS = DrugKinetics("tacrolimus", 2, True, tacrolimus_values, complete, tacrolimus_level, tacrolimus_potency)
-PREDNISOLONE = DrugKinetics("prednisolone", 1, True, prednisolone_values, complete, prednisolone_level,
-                            prednisolone_potency)
+PREDNISOLONE = DrugKinetics(
+    "prednisolone", 1, True, prednisolone_values, complete, prednisolone_level, prednisolone_potency
+)
 
 
 def toy_model() -> CompiledModel:
@@ -113,10 +128,18 @@ def toy_system(*drugs: DrugKinetics) -> System:
 
 def schedule_of(orders: tuple[Order, ...], rows: list[tuple[Any, ...]], **more: Any) -> Schedule:
     """Rows are (time, order, amount[, duration[, per_day[, steady-state interval]]])."""
-    table = [(*row, *(0.0, 0.0, 0.0)[len(row) - 3:]) for row in rows]
+    table = [(*row, *(0.0, 0.0, 0.0)[len(row) - 3 :]) for row in rows]
     columns = list(zip(*table, strict=True)) or [()] * 6
-    return Schedule(orders, np.array(columns[0], float), np.array(columns[1], int), np.array(columns[2], float),
-                    np.array(columns[3], float), np.array(columns[4], float), np.array(columns[5], float), **more)
+    return Schedule(
+        orders,
+        np.array(columns[0], float),
+        np.array(columns[1], int),
+        np.array(columns[2], float),
+        np.array(columns[3], float),
+        np.array(columns[4], float),
+        np.array(columns[5], float),
+        **more,
+    )
 
 
 def twice_daily(days: float, amount: float = 1.0) -> Schedule:
@@ -136,16 +159,33 @@ def compartments(values: dict[str, float], n: int) -> np.ndarray:
     return matrix
 
 
-def by_scipy(theta: dict[str, float], doses: list[tuple[float, int, float]], infusions: list[tuple[float, float, int, float]],
-             grafts: list[tuple[float, float, float]], outputs: np.ndarray, *, rtol: float = 1e-11) -> np.ndarray:
+def by_scipy(
+    theta: dict[str, float],
+    doses: list[tuple[float, int, float]],
+    infusions: list[tuple[float, float, int, float]],
+    grafts: list[tuple[float, float, float]],
+    outputs: np.ndarray,
+    *,
+    rtol: float = 1e-11,
+) -> np.ndarray:
     """[T, 4 + 5] of the toy under tacrolimus (compartments 4..6) and prednisolone (7..8), stopped at every event.
 
     Doses are (time of arrival, compartment, mg), infusions (start, stop, compartment, mg/day), grafts (time, graft,
     surviving); weight stays 10 kg.
     """
-    tac = compartments({"clearance": theta["tacrolimus.clearance"], "volume_central": 60.0, "absorption_rate": 0.56 * 24,
-                        "intercompartmental_clearance_1": 33.0 * 24, "volume_peripheral_1": 430.0}, 2)
-    pred = compartments({"clearance": theta["prednisolone.clearance"], "volume_central": 20.0, "absorption_rate": 24.0}, 1)
+    tac = compartments(
+        {
+            "clearance": theta["tacrolimus.clearance"],
+            "volume_central": 60.0,
+            "absorption_rate": 0.56 * 24,
+            "intercompartmental_clearance_1": 33.0 * 24,
+            "volume_peripheral_1": 430.0,
+        },
+        2,
+    )
+    pred = compartments(
+        {"clearance": theta["prednisolone.clearance"], "volume_central": 20.0, "absorption_rate": 24.0}, 1
+    )
     flow = np.zeros(9)
 
     def slope(t: float, y: np.ndarray) -> np.ndarray:
@@ -154,9 +194,12 @@ def by_scipy(theta: dict[str, float], doses: list[tuple[float, int, float]], inf
         e, r = s / (1 + s), q / (1 + q)
         effector, injury, host, donor = y[:4]
         room = theta["toy_growth"] * (1 - host - donor)
-        disease = [theta["toy_k_in"] * (1 - e) * (1 + injury) - theta["toy_k_out"] * effector * (1 + r),
-                   theta["toy_harm"] * effector / (10 + effector) * (1 - injury) - theta["toy_repair"] * injury,
-                   room * host, room * donor]
+        disease = [
+            theta["toy_k_in"] * (1 - e) * (1 + injury) - theta["toy_k_out"] * effector * (1 + r),
+            theta["toy_harm"] * effector / (10 + effector) * (1 - injury) - theta["toy_repair"] * injury,
+            room * host,
+            room * donor,
+        ]
         return np.concatenate([disease, tac @ y[4:7], pred @ y[7:9]]) + flow
 
     changes: list[tuple[float, int, Callable[[np.ndarray], None]]] = []

@@ -184,6 +184,7 @@ class Observation(_Published):
     Attributes:
         quantity: see `QUANTITIES`.
         start, end, every: the samples, in time since the first dose; `level` is taken at `end`.
+        slope: samples of the terminal slope of an area carried on without end; the last third when absent.
         per: the number is per kg of body weight, per mg of dose, or per mg/kg of dose.
         of: which concentration; the measured one when empty.
         reference: the intravenous drug whose clearance gives `bioavailability`.
@@ -195,6 +196,7 @@ class Observation(_Published):
     start: Span = Field(0.0, ge=0, alias="from")
     end: Span = Field(gt=0, alias="to")
     every: Span = Field(gt=0)
+    slope: tuple[Span, Span] | None = None
     per: Per = ""
     of: str = ""
     reference: str = ""
@@ -208,6 +210,8 @@ class Observation(_Published):
             raise fault(f"`{self.value}` is no {self.quantity}", rule=f"Its unit is like `{unit}`", kind="UnitError")
         if self.start >= self.end:
             raise fault("`from` is not before `to`", rule="Samples lie between them")
+        if self.slope is not None and not self.start <= self.slope[0] < self.slope[1] <= self.end:
+            raise fault("`slope` does not lie inside the samples", rule="It is a part of `from` to `to`")
         if (self.quantity == "detectable") != bool(self.limit):
             raise fault("`limit` goes with `detectable`", rule="A drug is detectable down to a limit")
         if (self.quantity == "bioavailability") != bool(self.reference):
@@ -272,21 +276,23 @@ class CourseObservation(_Published):
     """A published course of cells, predicted with the disease model.
 
     Attributes:
-        patient, regimen: shipped names.
+        patient: a shipped name; `age` replaces the age of its file.
+        regimen: a shipped name, or `doses` written out.
         description: who was studied, in the study's words.
         quantity: a quantity of the simulation, such as `lymphocytes`.
-        after: `transplant` or `last_dose` of `drug`, from which time is counted.
+        after: `transplant` or `last_dose`, from which time is counted.
         at: the time of the level; or
-        above: the level whose crossing from below, for good within the horizon, is timed.
+        above: the level above which the quantity is again and stays, whose time is asked.
         horizon: how long to simulate.
     """
 
     patient: str
-    regimen: str
+    age: Span | None = None
+    regimen: str = ""
+    doses: tuple[Dose, ...] = ()
     description: str
     quantity: str
     after: Literal["transplant", "last_dose"]
-    drug: str = ""
     at: Span | None = None
     above: str = ""
     horizon: Span
@@ -295,6 +301,8 @@ class CourseObservation(_Published):
     def _one_question(self) -> CourseObservation:
         if (self.at is None) == (not self.above):
             raise fault("a course needs one of `at` and `above`", rule="It asks for a level or for a time")
+        if bool(self.regimen) == bool(self.doses):
+            raise fault("a course needs one of `regimen` and `doses`", rule="A regimen is said once")
         return self
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ipex_pd.cli import console
 from ipex_pd.cli.options import JsonOption, SeedOption
+from ipex_pd.cli.runs import require_writable_file, write_atomically
 
 if TYPE_CHECKING:
     from ipex_pd.simulation.validation import Row, Validation
@@ -30,20 +32,31 @@ def validate(
     ] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="Virtual subjects of each published group.")] = 500,
     seed: SeedOption = 1,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write the whole table here, as a Markdown page.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare published observations of drugs with what the models predict.
 
-    Every group is drawn with the covariates, doses and sampling of its study.
+    Every group is drawn with the covariates, doses and sampling of its study. The page of --write also holds the reasons
+    for misses and the observations that are not used.
 
     Example: ipex-pd validate tacrolimus --size 200
     """
+    if write is not None:
+        require_writable_file(write, "--write")
     from ipex_pd.records.library import observed
     from ipex_pd.simulation.validation import validate as run_validation
 
     chosen = list(subjects) if subjects else list(observed())
     with console.progress("Predicting", len(chosen), quiet=json) as advance:
         found = run_validation(size, seed=seed, subjects=chosen, progress=advance)
+    if write is not None:
+        from ipex_pd.simulation.validation_page import validation_page
+
+        write_atomically(write, validation_page(found))
+        console.say(f"Wrote {write}.")
     if json:
         console.emit_json(found.to_json())
     else:

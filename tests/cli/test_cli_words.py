@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -118,41 +117,6 @@ def test_equations_are_written_to_a_file(capsys, tmp_path):
 def test_equations_into_a_missing_folder_are_refused(capsys, tmp_path):
     assert run(["equations", "--out", str(tmp_path / "missing" / "model.md")]) == 2
     assert "Create it first" in capsys.readouterr().err
-
-
-@pytest.fixture
-def validation(monkeypatch):
-    """A synthetic validation of one row."""
-    row = types.SimpleNamespace(
-        id="SYN1",
-        drug="synthetic",
-        quantity="trough",
-        unit="ng/mL",
-        observed=4.0,
-        predicted=5.0,
-        ratio=1.25,
-        verdict="outside",
-        reason="a synthetic reason",
-    )
-    found = types.SimpleNamespace(rows=(row,), summary=lambda: {"rows": 1}, to_json=lambda: {"rows": [vars(row)]})
-    module = types.ModuleType("ipex_pd.simulation.validation")
-    module.validate = lambda size, *, seed, subjects, progress: progress("synthetic") or found
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-
-@pytest.mark.usefixtures("validation")
-def test_validation_table_tells_ratio_verdict_and_reason(capsys):
-    assert run(["validate", "--size", "5"]) == 0
-    shown = capsys.readouterr().out
-    assert "1.25" in shown
-    assert "outside" in shown
-    assert "SYN1: a synthetic reason" in shown
-
-
-@pytest.mark.usefixtures("validation")
-def test_validation_as_json(capsys):
-    assert run(["validate", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"][0]["verdict"] == "outside"
 
 
 def test_fault_of_the_program_is_told_as_such(capsys, monkeypatch):

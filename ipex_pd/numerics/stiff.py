@@ -75,9 +75,16 @@ def _slopes(model: CompiledModel, theta: Values, age: Array, x: Array, level: Ar
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _general(
-    layout: Layout, method: Method, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
+    layout: Layout,
+    implicit: bool,
+    tolerance: Array,
+    theta: Values,
+    age: Array,
+    table: Array,
+    carry: Carry,
+    slots: Slots,
 ) -> tuple[Carry, Record]:
-    advance = general_advance(layout, method, theta)
+    advance = general_advance(layout, implicit, tolerance, theta)
     step = partial(integrate.sub_step, layout, theta, age, table, advance)
     ended: tuple[Carry, Record] = jax.lax.scan(step, carry, slots)
     return ended
@@ -89,18 +96,20 @@ def runner(method: Method) -> Any:
     def run(
         layout: Layout, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots
     ) -> tuple[Carry, Record]:
-        ended: tuple[Carry, Record] = _general(layout, method, theta, age, table, carry, slots)
+        ended: tuple[Carry, Record] = _general(
+            layout, method.implicit, method.tolerance, theta, age, table, carry, slots
+        )
         return ended
 
     return run
 
 
-def general_advance(layout: Layout, method: Method, theta: Mapping[str, Array]) -> Advance:
+def general_advance(layout: Layout, implicit: bool, tolerance: Array, theta: Mapping[str, Array]) -> Advance:
     """Advance one interval between events adaptively (time scaled to 0..1, states to their size)."""
     system = layout.system
     constants, effects = system.model.prepare(theta)
-    solver = diffrax.Kvaerno5() if method.implicit else diffrax.Dopri8()
-    controller = diffrax.PIDController(rtol=method.tolerance, atol=1e-2 * method.tolerance)
+    solver = diffrax.Kvaerno5() if implicit else diffrax.Dopri8()
+    controller = diffrax.PIDController(rtol=tolerance, atol=1e-2 * tolerance)
 
     def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array, Array]:
         start = (carry.x, carry.amounts, carry.auc)

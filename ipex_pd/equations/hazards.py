@@ -4,6 +4,11 @@ Survival is ``exp(-sum of the three cumulative hazards of death)``. After a tran
 through two risks that the transplant sets and that fade with their own pace, so that everything is smooth in the time
 of the transplant. Organ involvement and malnutrition at the transplant, the intensity of conditioning and the donor
 scale what it sets.
+
+Infection kills through the barrier: extensive injury of gut and skin lets bacteria through, and drugs and the lack of T
+cells multiply what that costs. A serious infection is survived more often than not: its hazard is that of a fatal one
+divided by the case fatality. Deaths in the wake of a transplant keep the cause `transplant`, although most are by
+infection: `transplant_infection_share` of them count among the serious infections.
 """
 
 from __future__ import annotations
@@ -37,6 +42,10 @@ full_intensity = covariate("full_intensity", "fraction", "conditioning: 0 reduce
 
 infection_base = parameter("infection_base", "1/day", "hazard of death by infection in good health", r"h_I")
 infection_barrier = parameter("infection_barrier", "1", "excess at full injury of gut and skin", r"h_b")
+infection_fatality = parameter("infection_fatality", "fraction", "serious infections that end in death", r"c_I")
+transplant_infection_share = parameter(
+    "transplant_infection_share", "fraction", "share of infection in deaths by the transplant", r"c_T"
+)
 infection_lymphopenia = parameter("infection_lymphopenia", "1", "excess without T cells", r"h_L")
 infant_excess = parameter("infant_excess", "1", "excess of the hazards at birth", r"h_y")
 infant_age = parameter("infant_age", "day", "age at which that excess is half", r"a_y")
@@ -57,6 +66,9 @@ gvhd_decay = parameter("gvhd_decay", "1/day", "pace of GvHD", r"d_G")
 graft_failure_hazard = parameter("graft_failure_hazard", "1", "cumulative hazard of graft failure", r"h_F")
 
 infection_hazard = output("infection_hazard", "1/day", "hazard of death by infection")
+cumulative_hazard_serious_infection = output(
+    "cumulative_hazard_serious_infection", "1", "serious infection, fatal or survived, in the wake of a transplant too"
+)
 disease_hazard = output("disease_hazard", "1/day", "hazard of death by the disease")
 transplant_hazard = output("transplant_hazard", "1/day", "hazard of death by the transplant")
 death_hazard = output("death_hazard", "1/day", "hazard of death")
@@ -68,9 +80,14 @@ def _young() -> sympy.Expr:
 
 
 def _infection() -> sympy.Expr:
-    barrier = 1 + infection_barrier * (gut_injury + skin_injury) / 2
+    barrier = 1 + infection_barrier * ((gut_injury + skin_injury) / 2) ** 4
     lymphopenia = 1 + infection_lymphopenia * (1 - t_host - t_donor) ** 2
     return infection_base * (1 + drug_excess()) * barrier * lymphopenia * (1 + infant_excess * _young())
+
+
+def _serious_infections() -> sympy.Expr:
+    fatal = cumulative_hazard_infection + transplant_infection_share * cumulative_hazard_transplant
+    return fatal / infection_fatality
 
 
 def _disease() -> sympy.Expr:
@@ -104,6 +121,7 @@ def hazards() -> Model:
     }
     outputs: dict[Name, sympy.Expr] = {
         infection_hazard: _infection(),
+        cumulative_hazard_serious_infection: _serious_infections(),
         disease_hazard: _disease(),
         transplant_hazard: _transplant(),
         death_hazard: infection_hazard + disease_hazard + transplant_hazard,

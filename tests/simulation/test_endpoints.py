@@ -64,7 +64,7 @@ def test_diabetes_counts_only_in_those_who_live_to_see_it():
 
 def test_counts_and_infection():
     neutrophils = np.interp(DAYS, [0, 100, 200], [2000.0, 0.0, 2000.0])[None]
-    sim = made(DAYS, {"neutrophils": neutrophils, "cumulative_hazard_infection": 1e-3 * DAYS[None]})
+    sim = made(DAYS, {"neutrophils": neutrophils, "cumulative_hazard_serious_infection": 1e-3 * DAYS[None]})
     assert endpoint(sim, "days_severe_neutropenia") == pytest.approx([50.0])
     assert endpoint(sim, "days_neutropenia") == pytest.approx([100.0])
     assert endpoint(sim, "infection_risk") == pytest.approx([-np.expm1(-0.4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,7 @@ from ipex_pd.cli.options import (
     read_patient,
     read_regimens,
 )
-from ipex_pd.cli.runs import RunFolder, guarded, require_writable_file, write_atomically
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible, require_writable_file, write_atomically
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def compare(
         folder.keep_inputs(input_files(patient, regimen))
     with guarded(folder), console.progress("Simulating", len(regimens), quiet=json) as advance:
         comparison = _run(child, regimens, patients, years, seed, folder, advance)
-    _deliver(comparison, report, folder, as_json=json)
+    with guarded(folder):
+        _deliver(comparison, report, folder, as_json=json)
     if comparison.missing:
         raise console.Interrupted(
             f"the run was stopped before {', '.join(comparison.missing)}",
@@ -101,22 +103,30 @@ def _run(
     folder: RunFolder | None,
     advance: console.Advance,
 ) -> Comparison:
-    from ipex_pd.planning.comparison import InterruptedComparison
+    from ipex_pd.planning.comparison import assemble
     from ipex_pd.planning.comparison import compare as compare_regimens
     from ipex_pd.simulation.population import virtual_population
 
+    finished: dict[str, Simulation] = {}
+    stopped = Event()
+
     def keep(name: str, simulation: Simulation) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
         if folder is not None:
             folder.save(f"simulations/{name}", simulation.save)
+        finished[name] = simulation
         advance(name)
 
     population = virtual_population(child, patients, seed=seed)
     try:
-        return compare_regimens(population, regimens, years=years, seed=seed, progress=keep)
-    except InterruptedComparison as stop:
-        if stop.comparison is None:
+        return interruptible(lambda: compare_regimens(population, regimens, years=years, seed=seed, progress=keep))
+    except KeyboardInterrupt:
+        stopped.set()
+        if not finished:
             raise
-        return stop.comparison
+        settings = {"years": years, "seed": seed, "regimens": list(regimens)}
+        return assemble(population, regimens, dict(finished), settings, seed)
 
 
 def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -91,4 +92,10 @@ def _internal_error(fault: Exception) -> IpexError:
 
 def main() -> None:
     """Entry point of the program."""
-    raise SystemExit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == console.EXIT_INTERRUPTED:
+        # compiled code may still run in its thread: leave without waiting for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)

@@ -9,15 +9,18 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 from ipex_pd.cli.console import Interrupted, to_json
 from ipex_pd.errors import OutputError, UsageError
 
+T = TypeVar("T")
 _NOTED_PACKAGES = ("ipex-pd", "numpy", "scipy", "sympy", "jax", "jaxlib", "diffrax", "pandas", "pydantic", "pint")
 
 
@@ -199,6 +202,28 @@ def guarded(folder: RunFolder | None) -> Iterator[None]:
             with suppress(OutputError):
                 folder.finish("failed")
         raise
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """Do the work in a thread of its own, so that Ctrl-C is heard at once even while compiled code runs.
+
+    After an interrupt the thread is left to itself; the program must end with `os._exit` soon after.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    while True:
+        try:
+            return outcome.result(timeout=0.2)
+        except TimeoutError:
+            if outcome.done():
+                raise
 
 
 def surroundings() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ipex_pd.cli.options import (
     read_patient,
     read_regimens,
 )
-from ipex_pd.cli.runs import RunFolder, guarded
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible
 
 if TYPE_CHECKING:
     from ipex_pd.simulation.results import Simulation
@@ -76,15 +76,18 @@ def simulate(
 
     with guarded(folder), console.progress("Simulating", population, quiet=json) as advance:
         group = child if population == 1 else virtual_population(child, population, seed=seed)
-        simulation = run_simulation(
-            group,
-            treatment,
-            years=years,
-            output_every=output_every,
-            seed=seed,
-            progress=lambda done, total: advance(f"{done} of {total} patients", done),
+        simulation = interruptible(
+            lambda: run_simulation(
+                group,
+                treatment,
+                years=years,
+                output_every=output_every,
+                seed=seed,
+                progress=lambda done, total: advance(f"{done} of {total} patients", done),
+            )
         )
-    _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
+    with guarded(folder):
+        _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
 
 
 def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder | None, *, as_json: bool) -> None:

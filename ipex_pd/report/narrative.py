@@ -60,8 +60,8 @@ def _range(low: float, high: float) -> str:
 def difference_sentences(comparison: Comparison) -> list[str]:
     """The change of survival against the reference, paired within each virtual patient."""
     table = comparison.differences
-    rows = table[(table["endpoint"] == "survival") & (table["pairs"] > 0)].to_dict("records")
-    return [_difference(row, plain_name(comparison.reference)) for row in rows]
+    rows = table[table["endpoint"] == "survival"].to_dict("records")
+    return [_difference(row, plain_name(comparison.reference)) for row in rows if row["pairs"]]
 
 
 def _difference(row: dict[Hashable, Any], reference: str) -> str:

@@ -2,11 +2,26 @@
 
 import sys
 import types
+from typing import NamedTuple
 
 import pytest
 from synthetic_comparison import synthetic_comparison
 
 from ipex_pd.planning.comparison import InterruptedComparison, assemble
+
+
+class Drawn(NamedTuple):
+    child: str
+    count: int
+    seed: int
+
+    @property
+    def description(self):
+        return ["Synthetic virtual patients."]
+
+
+def drawn(child, n, *, seed):
+    return Drawn(child, n, seed)
 
 
 class Stage:
@@ -46,7 +61,7 @@ def child(tmp_path):
 def stage(monkeypatch):
     stage = Stage()
     monkeypatch.setattr("ipex_pd.records.library.load_patient", lambda name: f"child {name}")
-    monkeypatch.setattr("ipex_pd.simulation.population.virtual_population", lambda child, n, *, seed: (child, n, seed))
+    monkeypatch.setattr("ipex_pd.simulation.population.virtual_population", drawn)
     monkeypatch.setattr("ipex_pd.planning.comparison.compare", stage.compare)
     solver = types.ModuleType("ipex_pd.simulation.simulation")
     solver.simulate = stage.simulate

@@ -112,6 +112,14 @@ def test_interrupt_keeps_the_finished_regimens(stage, child, capsys, tmp_path):
     assert "The run was interrupted: rituximab course could not be compared" in report.read_text()
 
 
+def test_interrupt_after_one_regimen_still_writes_its_report(stage, child, tmp_path):
+    stage.interrupt_before = "sirolimus"
+    out = tmp_path / "run"
+    assert run(["compare", "--patient", child, *ASKED, "--out", str(out)]) == 130
+    assert json.loads((out / "env.json").read_text())["state"] == "interrupted"
+    assert (out / "report.html").is_file()
+
+
 def test_interrupt_before_anything_is_finished_says_so(stage, child, capsys, tmp_path):
     stage.interrupt_before = "untreated"
     out = tmp_path / "run"

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ipex_pd.numerics.schedule import DrugKinetics
 from ipex_pd.records.drugs import Drug, SaturableBinding
-from ipex_pd.records.relations import CovariateRelation, Relation
+from ipex_pd.records.relations import CovariateRelation, DoseRelation, Relation
 from ipex_pd.units import factor
 
 Array = Any
@@ -77,7 +77,7 @@ def _bioavailability(drug: Drug) -> Callable[[Arrays, Arrays, Array, Arrays], Ar
             return jnp.ones_like(amount)
         value = _adjusted(relations, theta[f"{drug.name}.bioavailability"], covariates)
         for relation in relations:
-            if not isinstance(relation, CovariateRelation):
+            if isinstance(relation, DoseRelation):
                 value = value * relation.dose_factor(jnp, covariates, amount, daily)
         return value
 

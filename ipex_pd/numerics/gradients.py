@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.errors import SimulationError
-from ipex_pd.numerics import integrate, program, stiff
+from ipex_pd.numerics import integrate, program
 from ipex_pd.numerics.integrate import Layout
 from ipex_pd.numerics.mesh import Mesh, build_mesh, event_times
 from ipex_pd.numerics.program import Lookup
+from ipex_pd.numerics.rates import fastest_rate
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
 from ipex_pd.numerics.solve import SolverOptions, grading_for, rate_class
 
@@ -82,7 +83,7 @@ def freeze(
     rows = schedule.rows(len(ages))
     x = program.initial_state(system, wide, ages, state)
     lags = np.asarray(program.lags_of(system, rows, wide, ages, x))
-    rate = rate_class(np.max(stiff.fastest_rate(system, wide, ages, x), keepdims=True))
+    rate = rate_class(np.max(fastest_rate(system.model, wide, ages, x), keepdims=True))
     grading = grading_for((options or SolverOptions()).accuracy, float(rate[0]))
     rows = replace(
         rows,

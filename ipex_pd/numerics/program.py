@@ -16,7 +16,7 @@ from ipex_pd.errors import SimulationError
 from ipex_pd.numerics import integrate
 from ipex_pd.numerics.integrate import BASES, Carry, Layout, Record, Slots
 from ipex_pd.numerics.mesh import Mesh, event_times
-from ipex_pd.numerics.schedule import Schedule, System
+from ipex_pd.numerics.schedule import Order, Schedule, System
 
 Array = Any
 Values = dict[str, Array]
@@ -61,17 +61,28 @@ def layout_for(system: System, schedule: Schedule, mesh: Mesh) -> Layout:
 
 def lags_of(system: System, schedule: Schedule, theta: Mapping[str, Array], age: Array, x: Array) -> Array:
     """[N, P] lag of each administration [day]: zero for intravenous ones, fixed at the start of the simulation."""
-    patients = x.shape[1]
+    return _order_lags(system, schedule.orders, theta, age, x)[schedule.order]
+
+
+def _order_lags(
+    system: System, orders: tuple[Order, ...], theta: Mapping[str, Array], age: Array, x: Array
+) -> Array:
     covariates = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
-    zero = jnp.zeros(patients)
+    zero = jnp.zeros(x.shape[1])
     by_order = []
-    for order in schedule.orders:
+    for order in orders:
         values = system.drugs[system.drug(order.drug)].individual(theta, covariates)
-        lag = values.get("lag", 0.0) if order.route == "oral" else 0.0
-        by_order.append(zero + lag)
-    if not by_order:
-        return jnp.zeros((len(schedule.order), patients))
-    return jnp.stack(by_order)[schedule.order]
+        by_order.append(zero + (values.get("lag", 0.0) if order.route == "oral" else 0.0))
+    return jnp.stack(by_order) if by_order else jnp.zeros((1, x.shape[1]))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def beginning(
+    system: System, orders: tuple[Order, ...], theta: Values, age: Array, state: Values
+) -> tuple[Array, Array]:
+    """States [S, P] at day 0 and the lag of each order [O, P], compiled."""
+    x = initial_state(system, theta, age, state)
+    return x, _order_lags(system, orders, theta, age, x)
 
 
 def orders_of(system: System, schedule: Schedule, size: int) -> np.ndarray:

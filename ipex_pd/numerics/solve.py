@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.errors import SimulationError, SolverError
-from ipex_pd.numerics import program, stiff
+from ipex_pd.numerics import program
 from ipex_pd.numerics.integrate import Layout, potencies
 from ipex_pd.numerics.mesh import Grading, build_mesh
 from ipex_pd.numerics.parallel import chunks, padded_size, run_chunks
 from ipex_pd.numerics.program import Raw
+from ipex_pd.numerics.rates import STIFF_RATE, fastest_rate
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
 from ipex_pd.numerics.trajectory import SolverOptions, Trajectory
 
@@ -152,11 +153,33 @@ def _prepare(
         transplant_times=np.asarray(rows.transplant_times),
         transplants={n: np.asarray(v) for n, v in rows.transplants.items()},
     )
-    x = program.initial_state(system, wide, jnp.asarray(ages), state)
-    lags = np.asarray(program.lags_of(system, rows, wide, jnp.asarray(ages), x))
+    x, lags, rate = _beginning(system, rows, wide, ages, _stated(system, state, count), options.chunk)
     _check_steady(rows, lags, system)
-    rate = stiff.fastest_rate(system, wide, jnp.asarray(ages), x)
-    return _Job(system, rows, wide, ages, np.asarray(x), lags, rate, times, options)
+    return _Job(system, rows, wide, ages, x, lags, rate, times, options)
+
+
+def _stated(system: System, state: Mapping[str, Array] | None, count: int) -> Values:
+    for name in state or {}:
+        if name not in system.model.states:
+            raise SimulationError(f"`{name}` is not a state of this model", where="state")
+    return {n: np.broadcast_to(np.asarray(v, float), (count,)) for n, v in (state or {}).items()}
+
+
+def _beginning(
+    system: System, rows: Schedule, theta: Values, ages: np.ndarray, state: Values, chunk: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """States [S, P], lags [N, P] and fastest rates [P] at day 0, in the sizes that programs are compiled for."""
+    parts = []
+    for patients in chunks(np.arange(len(ages)), chunk):
+        size = padded_size(len(patients), chunk)
+        index = np.concatenate([patients, np.full(size - len(patients), patients[-1])]).astype(int)
+        own, age = {n: v[index] for n, v in theta.items()}, ages[index]
+        stated = {n: v[index] for n, v in state.items()}
+        x, lags = program.beginning(system, rows.orders, own, age, stated)
+        found = (np.asarray(x), np.asarray(lags)[rows.order], fastest_rate(system.model, own, age, x))
+        parts.append([part[..., : len(patients)] for part in found])
+    x_all, lags_all, rates = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
+    return x_all, lags_all, rates
 
 
 def _check_steady(rows: Schedule, lags: np.ndarray, system: System) -> None:
@@ -194,7 +217,7 @@ def _general_reason(job: _Job) -> str:
 
 def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int], None] | None) -> list[_Answer]:
     options = job.options
-    stiffest = everyone[job.rate > stiff.STIFF_RATE] if options.route == "auto" else everyone[:0]
+    stiffest = everyone[job.rate > STIFF_RATE] if options.route == "auto" else everyone[:0]
     answers, finished = run_chunks(
         _groups(job, np.setdiff1d(everyone, stiffest)),
         partial(_mesh_chunk, job),
@@ -272,10 +295,12 @@ def _general_round(
 
 
 def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Event) -> _Answer:
+    from ipex_pd.numerics import stiff  # loads diffrax, which most runs do not need
+
     part = job.part(patients, 1)
     mesh = build_mesh(part.system, part.schedule, part.lags, part.times, stiff.WHOLE, separate=False)
     layout = program.layout_for(part.system, part.schedule, mesh)
-    method = stiff.Method(float(part.rate[0]) > stiff.STIFF_RATE, GENERAL_TOLERANCES[job.options.accuracy])
+    method = stiff.Method(float(part.rate[0]) > STIFF_RATE, GENERAL_TOLERANCES[job.options.accuracy])
 
     def march(tolerance: float) -> Raw:
         return program.march(
@@ -318,7 +343,9 @@ def _observe_block(system: System, theta: Values, ages: Array, x: Array, levels:
         affected = system.model.affected(potencies(system, theta, list(level)), theta)
         rows = [jnp.broadcast_to(jnp.asarray(v, float), age.shape) for v in affected]
         effects = jnp.stack(rows) if rows else jnp.zeros((0, *age.shape))
-        return {"covariates": wide, "concentrations": reported, "effects": effects}
+        observed = system.model.observe(age, state, rows, theta, wide)
+        outputs = {n: jnp.broadcast_to(jnp.asarray(v, float), age.shape) for n, v in observed.items()}
+        return {"covariates": wide, "concentrations": reported, "effects": effects, "outputs": outputs}
 
     seen: dict[str, Any] = jax.vmap(one)(ages, x, levels)
     return seen
@@ -357,7 +384,7 @@ def _assemble(job: _Job, answers: list[_Answer]) -> Trajectory:
     doses, multipliers, troughs, error = blank(n), blank(k), blank(k), blank()
     alive, done = np.ones(count, bool), np.zeros(count, bool)
     route, reason = np.full(count, "", dtype="<U8"), [""] * count
-    named: dict[str, dict[str, np.ndarray]] = {"concentrations": {}, "covariates": {}}
+    named: dict[str, dict[str, np.ndarray]] = {"concentrations": {}, "covariates": {}, "outputs": {}}
     for answer in answers:
         who, raw = answer.patients, answer.raw
         own = slice(0, len(who))
@@ -384,6 +411,7 @@ def _assemble(job: _Job, answers: list[_Answer]) -> Trajectory:
         auc,
         effects,
         named["covariates"],
+        named["outputs"],
         doses,
         multipliers,
         troughs,

@@ -14,13 +14,11 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ipex_pd.numerics import integrate
-from ipex_pd.numerics.compiler import CompiledModel
 from ipex_pd.numerics.integrate import Advance, Carry, Layout, Record, Slots
 from ipex_pd.numerics.mesh import Grading
-from ipex_pd.numerics.schedule import DrugKinetics, System
+from ipex_pd.numerics.schedule import DrugKinetics
 from ipex_pd.numerics.superposition import Kinetics
 
 Array = Any
@@ -28,9 +26,6 @@ Values = dict[str, Array]
 
 WHOLE = Grading(first=1e4, growth=1.0, longest=2e4)
 """A mesh of one step from event to event."""
-
-STIFF_RATE = 500.0
-"""Rate [1/day] of the fastest mode above which the implicit method is taken."""
 
 _MOST_STEPS = 20_000
 
@@ -46,31 +41,6 @@ class Method:
     def name(self) -> str:
         """Its usual name."""
         return "Kvaerno5" if self.implicit else "Dopri8"
-
-
-def fastest_rate(system: System, theta: Mapping[str, Array], age: Array, x: Array) -> np.ndarray:
-    """[P] largest modulus [1/day] of the eigenvalues of the disease Jacobian at a state, without and under drugs.
-
-    Under drugs means all effects at 1; effects above 1 are left to the audit.
-    """
-    found = [np.asarray(_slopes(system.model, dict(theta), age, x, level)) for level in (0.0, 1.0)]
-    clean = np.nan_to_num(np.stack(found), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(np.abs(np.linalg.eigvals(clean)).max(axis=(0, 2)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _slopes(model: CompiledModel, theta: Values, age: Array, x: Array, level: Array) -> Array:
-    """Jacobians [P, S, S] of the disease with every effect at ``level``."""
-
-    def rates(*states: Array) -> Array:
-        u = [jnp.broadcast_to(level, age.shape)] * len(model.effects)
-        return jnp.stack([jnp.broadcast_to(r, age.shape) for r in model.rates(age, states, u, theta)])
-
-    def along(k: Array) -> Array:
-        direction = tuple(jnp.where(k == i, jnp.ones_like(age), 0.0) for i in range(x.shape[0]))
-        return jax.jvp(rates, tuple(x), direction)[1]
-
-    return jnp.transpose(jax.vmap(along)(jnp.arange(x.shape[0])), (2, 1, 0))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -69,6 +69,7 @@ class Trajectory:
         auc: drug -> [T, P] area under its measured concentration since day 0 [concentration x day].
         effects: [T, U, P].
         covariates: name -> [T, P]: weight [kg], bsa [m2], ...
+        outputs: name -> [T, P]: the outputs of the model.
         doses: [N, P] prescribed amounts given [mg].
         multipliers: [K, P] of the sampled titration, after each sample.
         troughs: [K, P] sampled.
@@ -85,6 +86,7 @@ class Trajectory:
     auc: dict[str, np.ndarray]
     effects: np.ndarray
     covariates: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     doses: np.ndarray
     multipliers: np.ndarray
     troughs: np.ndarray

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ipex_pd.equations.ipex import ipex_model
 from ipex_pd.errors import UsageError
-from ipex_pd.numerics.body import FEMALE, body, body_size
+from ipex_pd.numerics.body import FEMALE, body
 from ipex_pd.numerics.compiler import CompiledModel, compile_model
 from ipex_pd.numerics.drugs import bind_drug, concentration_names
 from ipex_pd.numerics.events import schedule_of
@@ -49,6 +49,18 @@ def _system(drugs: tuple[DrugKinetics, ...]) -> System:
     return System(disease(), drugs, body)
 
 
+class InterruptedSimulation(KeyboardInterrupt):
+    """Ctrl-C during a simulation.
+
+    Attributes:
+        simulation: of the patients that were finished; None when there is none.
+    """
+
+    def __init__(self, simulation: Simulation | None, asked: int) -> None:
+        self.simulation = simulation
+        super().__init__(f"interrupted; finished patients: {0 if simulation is None else len(simulation)} of {asked}")
+
+
 def simulate(
     patients: Patient | Population,
     regimen: Regimen,
@@ -82,6 +94,7 @@ def simulate(
         UsageError: both years and days, or times that do not rise.
         RecordError: a drug or transplant choice that the records do not know.
         SimulationError: a schedule the solver cannot honour.
+        InterruptedSimulation: on Ctrl-C; it holds the patients that were finished.
     """
     population = individuals.as_population(patients)
     times = _times(years, days, output_every, output_times)
@@ -96,7 +109,14 @@ def simulate(
     state = initial_state(population, model, theta, chosen)
     age = np.array([p.age for p in population.patients])
     found = solve(system, schedule, theta, age=age, output_times=times, state=state, options=chosen, progress=progress)
-    return _labelled(population, regimen, given, theta, schedule, found, seed)
+    return _finished(_labelled(population, regimen, given, schedule, found, seed), found.finished)
+
+
+def _finished(simulation: Simulation, finished: Array) -> Simulation:
+    if finished.all():
+        return simulation
+    kept = simulation.pick(np.flatnonzero(finished).tolist()) if finished.any() else None
+    raise InterruptedSimulation(kept, len(simulation))
 
 
 def initial_state(
@@ -127,6 +147,8 @@ def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options
     if age <= 0:
         return np.asarray(model.initial(birth, theta))
     course = solve(_system(()), Schedule(), theta, age=birth, output_times=np.array([age]), options=options)
+    if not course.finished.all():
+        raise InterruptedSimulation(None, birth.size)
     last: Array = np.asarray(course.states)[-1]
     return last
 
@@ -154,12 +176,11 @@ def _labelled(
     population: Population,
     regimen: Regimen,
     given: Shelves,
-    theta: Mapping[str, Array],
     schedule: Schedule,
     found: Trajectory,
     seed: int,
 ) -> Simulation:
-    values, units, meanings = quantities(disease(), theta, population, given, found)
+    values, units, meanings = quantities(disease(), given, found)
     return Simulation(
         times=np.asarray(found.times),
         values=values,
@@ -183,21 +204,16 @@ def _labelled(
 
 
 def quantities(
-    model: CompiledModel, theta: Mapping[str, Array], population: Population, given: Shelves, found: Trajectory
+    model: CompiledModel, given: Shelves, found: Trajectory
 ) -> tuple[dict[str, Array], dict[str, str], dict[str, str]]:
     """All quantities of a trajectory, (patient, time), with units and meanings: states, outputs, body, drugs."""
-    age = np.asarray(found.times)[:, None] + np.array([p.age for p in population.patients])[None, :]
-    states = np.moveaxis(np.asarray(found.states), 1, 0)
-    effects = np.moveaxis(np.asarray(found.effects), 1, 0)
-    outputs = model.observe(age, states, effects, theta, {})
-    by_name = dict(zip(model.states, states, strict=True))
-    sized = body_size(age, by_name["weight_z"], by_name["height_z"], theta[FEMALE])
+    by_name = {name: found.states[:, row] for row, name in enumerate(model.states)} | found.outputs
     columns: dict[str, tuple[Any, str, str]] = {}
     for symbol in (*model.model.states, *model.model.outputs):
         about: Declaration = symbol.declaration
-        columns[about.name] = (by_name.get(about.name, outputs.get(about.name)), about.unit, about.meaning)
+        columns[about.name] = (by_name[about.name], about.unit, about.meaning)
     for name, unit in (("weight", "kg"), ("height", "cm"), ("bsa", "m**2")):
-        columns[name] = (sized[name], unit, {"bsa": "body surface area"}.get(name, f"body {name}"))
+        columns[name] = (found.covariates[name], unit, {"bsa": "body surface area"}.get(name, f"body {name}"))
     for drug in given.drugs.values():
         unit = drug.concentration.unit
         for name, which in concentration_names(drug).items():
@@ -205,7 +221,7 @@ def quantities(
         meaning = f"{drug.name}, area under the curve so far"
         columns[f"auc_{drug.name}"] = (found.auc[drug.name], f"{unit} * day", meaning)
     return (
-        {name: np.broadcast_to(np.asarray(c[0]), age.shape).T for name, c in columns.items()},
+        {name: np.asarray(c[0]).T for name, c in columns.items()},
         {name: c[1] for name, c in columns.items()},
         {name: c[2] for name, c in columns.items()},
     )

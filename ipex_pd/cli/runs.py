@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import platform
@@ -9,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,10 +18,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from ipex_pd.cli.console import Interrupted, to_json
+from ipex_pd.cli.console import Interrupted, say, to_json
 from ipex_pd.errors import OutputError, UsageError
 
 T = TypeVar("T")
+_GRACE_SECONDS = 10.0
 _NOTED_PACKAGES = ("ipex-pd", "numpy", "scipy", "sympy", "jax", "jaxlib", "diffrax", "pandas", "pydantic", "pint")
 
 
@@ -207,7 +209,11 @@ def guarded(folder: RunFolder | None) -> Iterator[None]:
 def interruptible(work: Callable[[], T]) -> T:
     """Do the work in a thread of its own, so that Ctrl-C is heard at once even while compiled code runs.
 
-    After an interrupt the thread is left to itself; the program must end with `os._exit` soon after.
+    Ctrl-C is passed on to the work, which has a few seconds to hand over what is finished; then, or on a second Ctrl-C,
+    its thread is left to itself, and the program must end with `os._exit`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; of the kind that the work raised, if it did in time.
     """
     outcome: Future[T] = Future()
 
@@ -217,13 +223,20 @@ def interruptible(work: Callable[[], T]) -> T:
         except BaseException as error:
             outcome.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
-    while True:
-        try:
-            return outcome.result(timeout=0.2)
-        except TimeoutError:
-            if outcome.done():
-                raise
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while not outcome.done():
+            wait([outcome], timeout=0.2)
+    except KeyboardInterrupt:
+        say("Stopping. Ctrl-C again leaves at once.")
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
+        )
+        wait([outcome], timeout=_GRACE_SECONDS)
+        if not outcome.done():
+            raise
+    return outcome.result()
 
 
 def surroundings() -> dict[str, Any]:

@@ -72,22 +72,34 @@ def simulate(
         folder.keep_inputs(input_files(patient, [regimen]))
 
     from ipex_pd.simulation.population import virtual_population
+    from ipex_pd.simulation.simulation import InterruptedSimulation
     from ipex_pd.simulation.simulation import simulate as run_simulation
 
     with guarded(folder), console.progress("Simulating", population, quiet=json) as advance:
         group = child if population == 1 else virtual_population(child, population, seed=seed)
-        simulation = interruptible(
-            lambda: run_simulation(
-                group,
-                treatment,
-                years=years,
-                output_every=output_every,
-                seed=seed,
-                progress=lambda done, total: advance(f"{done} of {total} patients", done),
+        try:
+            simulation = interruptible(
+                lambda: run_simulation(
+                    group,
+                    treatment,
+                    years=years,
+                    output_every=output_every,
+                    seed=seed,
+                    progress=lambda done, total: advance(f"{done} of {total} patients", done),
+                )
             )
-        )
+        except InterruptedSimulation as stop:
+            if stop.simulation is None:
+                raise
+            simulation = stop.simulation
     with guarded(folder):
         _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
+    if len(simulation) < population:
+        raise console.Interrupted(
+            f"the run was stopped after {len(simulation)} of {population} patients",
+            rule="What is shown and written covers the finished patients",
+            cure="Run again for all of them",
+        )
 
 
 def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder | None, *, as_json: bool) -> None:
@@ -99,7 +111,7 @@ def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder 
         folder.write("quantities.csv", simulation.to_frame().to_csv(index=False))
         folder.write("doses.csv", simulation.doses.to_frame(simulation.patients).to_csv(index=False))
         folder.write("endpoints.csv", simulation.endpoints().to_csv(index=False))
-        folder.finish()
+        folder.finish("finished" if len(simulation) == options["population"] else "interrupted")
         console.say(f"The run is in {folder.path}.")
     for warning in simulation.warnings:
         console.warn(warning)

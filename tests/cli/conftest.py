@@ -24,6 +24,11 @@ def drawn(child, n, *, seed):
     return Drawn(child, n, seed)
 
 
+class InterruptedSimulation(KeyboardInterrupt):
+    def __init__(self, simulation):
+        self.simulation = simulation
+
+
 class Stage:
     """What the fake solver is asked to do; ``interrupt_before`` is a regimen at which Ctrl-C arrives."""
 
@@ -45,9 +50,10 @@ class Stage:
 
     def simulate(self, patients, regimen, **options):
         self.asked = {"patients": patients, **options}
+        whole = synthetic_comparison().simulations["sirolimus"]
         if self.interrupt_before == "simulate":
-            raise KeyboardInterrupt
-        return synthetic_comparison().simulations["sirolimus"]
+            raise InterruptedSimulation(whole.pick([0, 1, 2, 3]))
+        return whole if isinstance(patients, Drawn) else whole.pick([0])
 
 
 @pytest.fixture
@@ -65,5 +71,6 @@ def stage(monkeypatch):
     monkeypatch.setattr("ipex_pd.planning.comparison.compare", stage.compare)
     solver = types.ModuleType("ipex_pd.simulation.simulation")
     solver.simulate = stage.simulate
+    solver.InterruptedSimulation = InterruptedSimulation
     monkeypatch.setitem(sys.modules, solver.__name__, solver)
     return stage

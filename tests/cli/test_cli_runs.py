@@ -128,6 +128,16 @@ def test_interrupt_before_anything_is_finished_says_so(stage, child, capsys, tmp
     assert json.loads((out / "env.json").read_text())["state"] == "interrupted"
 
 
+def test_interrupt_keeps_the_finished_patients(stage, child, capsys, tmp_path):
+    stage.interrupt_before = "simulate"
+    out = tmp_path / "run"
+    asked = ["simulate", "--patient", child, "--regimen", "sirolimus", "--population", "12", "--out", str(out)]
+    assert run(asked) == 130
+    assert "stopped after 4 of 12 patients" in " ".join(capsys.readouterr().err.split())
+    assert json.loads((out / "env.json").read_text())["state"] == "interrupted"
+    assert pd.read_csv(out / "quantities.csv")["patient"].nunique() == 4
+
+
 def test_full_disk_is_told_with_what_is_kept(stage, child, capsys, tmp_path, monkeypatch):
     replace = os.replace
 

@@ -39,8 +39,8 @@ def validate(
 ) -> None:
     """Compare published observations of drugs with what the models predict.
 
-    Every group is drawn with the covariates, doses and sampling of its study. The page of --write also holds the reasons
-    for misses and the observations that are not used.
+    Every group is drawn with the covariates, doses and sampling of its study. The page of --write also holds the
+    reasons for misses and the observations that are not used.
 
     Example: ipex-pd validate tacrolimus --size 200
     """

@@ -71,6 +71,13 @@ class CovariateSpread(Record):
             )
         return self
 
+    def in_words(self) -> str:
+        """`low 2 year, high 6 year` and so on."""
+        if self.value:
+            return self.value
+        stated = {name: getattr(self, name) for name in type(self).model_fields}
+        return ", ".join(f"{name} {text}" for name, text in stated.items() if text)
+
     def numbers(self, unit: str) -> dict[str, float]:
         """What is stated, in a unit. Raises (for pydantic): UnitError."""
         found = {}
@@ -133,7 +140,7 @@ class PublishedSpread(Record):
         return self
 
     def interval(self, value: float, n: int | None) -> tuple[float, float]:
-        """The published interval: mean +- 1 SD (from the SEM: SEM sqrt(n)), the range, or the 95 % interval of an RSE."""
+        """Mean +- 1 SD (from the SEM: SEM sqrt(n)), the range, or the 95 % interval of an RSE, in the value's unit."""
         if self.range is not None:
             return self.range
         if self.rse is not None:
@@ -350,5 +357,5 @@ class Observations(Record):
     def ids(self) -> Texts:
         """Numbers of all observations, in the order of the file."""
         predicted = [o.id for study in self.studies for o in study.observations]
-        others = [o.id for o in (*self.courses, *self.rates, *self.not_used)]
+        others = [o.id for o in (*self.courses, *self.rates)] + [o.id for o in self.not_used]
         return tuple(dict.fromkeys([*predicted, *others]))

@@ -1,4 +1,4 @@
-"""The validation table: published observations of drugs against what the models predict for the same people and doses."""
+"""The validation table: published observations against what the models predict for the same people and doses."""
 
 from __future__ import annotations
 
@@ -313,10 +313,5 @@ def _group_in_words(study: Study) -> str:
 
 
 def _one_group(group: Group) -> str:
-    spreads = []
-    for name, spread in group.covariates.items():
-        stated = {key: getattr(spread, key) for key in type(spread).model_fields if getattr(spread, key)}
-        spreads.append(
-            f"{name} " + ", ".join(f"{key} {text}" if key != "value" else text for key, text in stated.items())
-        )
-    return f"{group.description} ({'; '.join(spreads)}; {group.source.in_words()})"
+    spreads = "; ".join(f"{name} {spread.in_words()}" for name, spread in group.covariates.items())
+    return f"{group.description} ({spreads}; {group.source.in_words()})"

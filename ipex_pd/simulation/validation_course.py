@@ -21,7 +21,7 @@ from ipex_pd.simulation.simulation import simulate
 from ipex_pd.simulation.validation import Row, blank_row, filled
 from ipex_pd.units import factor, parse_measure
 
-LARGEST_GROUP = 24
+LARGEST_GROUP = 12
 """Virtual patients of a course at most: the disease is much dearer than kinetics alone."""
 
 _EVERY = "5 day"

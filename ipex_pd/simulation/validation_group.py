@@ -44,10 +44,12 @@ def draw(drug: Drug, group: Group, size: int, seed: int, name: str) -> Subjects:
     Every draw has an address (seed, study, what), so that it depends on nothing else.
     """
     index = np.arange(size, dtype=np.int64)
-    etas = {
-        p.name: np.append(normals(seed, f"{name}/eta/{p.name}", index), 0.0) for p in drug.parameter_set().parameters
-    }
-    return Subjects(drug, _theta(drug, etas), _covariates(group, index, seed, name))
+    found = {key: np.full(size + 1, value) for key, value in _typical(drug).items()}
+    for parameter in drug.parameter_set().parameters:
+        if parameter.value:
+            drawn = individual(parameter, normals(seed, f"{name}/eta/{parameter.name}", index))
+            found[f"{drug.name}.{parameter.name}"][:-1] *= drawn / parameter.value
+    return Subjects(drug, found, _covariates(group, index, seed, name))
 
 
 def one(drug: Drug, known: Mapping[str, float]) -> Subjects:
@@ -59,18 +61,12 @@ def one(drug: Drug, known: Mapping[str, float]) -> Subjects:
     """
     base = {"bsa": 1.8, "height": 170.0, "cyp3a5": float(CYP3A5.index("unknown"))}
     found = base | REFERENCES | SWITCH_DEFAULTS | dict(known)
-    etas = {p.name: np.zeros(1) for p in drug.parameter_set().parameters}
-    return Subjects(drug, _theta(drug, etas), {k: np.array([v]) for k, v in found.items()})
+    theta = {name: np.array([value]) for name, value in _typical(drug).items()}
+    return Subjects(drug, theta, {name: np.array([value]) for name, value in found.items()})
 
 
-def _theta(drug: Drug, etas: Mapping[str, Array]) -> dict[str, Array]:
-    canonical, width = drug.values(), next(iter(etas.values())).size
-    found = {f"{drug.name}.{name}": np.full(width, value) for name, value in canonical.items()}
-    for parameter in drug.parameter_set().parameters:
-        if parameter.value:
-            own = individual(parameter, etas[parameter.name])
-            found[f"{drug.name}.{parameter.name}"] = own * (canonical[parameter.name] / parameter.value)
-    return found
+def _typical(drug: Drug) -> dict[str, float]:
+    return {f"{drug.name}.{name}": value for name, value in drug.values().items()}
 
 
 def _covariates(group: Group, index: np.ndarray, seed: int, name: str) -> dict[str, Array]:
@@ -98,10 +94,10 @@ def _spread(spread: CovariateSpread, numbers: Mapping[str, float], uniform: Arra
     if spread.mean:
         width = float(np.sqrt(np.log1p((numbers["sd"] / numbers["mean"]) ** 2)))
         middle = np.log(numbers["mean"]) - width**2 / 2
-        return np.exp(np.append(middle + width * normal, middle))
+        return np.asarray(np.exp(np.append(middle + width * normal, middle)))
     low, high = numbers["low"], numbers["high"]
     median = numbers.get("median", (low + high) / 2)
-    return np.interp(np.append(uniform, 0.5), [0.0, 0.5, 1.0], [low, median, high])
+    return np.asarray(np.interp(np.append(uniform, 0.5), [0.0, 0.5, 1.0], [low, median, high]))
 
 
 def _size(measure: str, age: Array, z: Array, female: Array) -> Array:

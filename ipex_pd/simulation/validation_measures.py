@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -51,11 +52,8 @@ def bioavailable(rows: list[Administration], subjects: Subjects, given: Array) -
     bound = bind_drug(subjects.drug)
     if rows[0].route == "iv":
         return given
-    daily: dict[str, Array] = {}
-    share = [bound.bioavailability(subjects.theta, subjects.covariates, amount, daily) for amount in given]
-    return given * np.stack(
-        [np.broadcast_to(np.asarray(f), amount.shape) for f, amount in zip(share, given, strict=True)]
-    )
+    share = bound.bioavailability(subjects.theta, subjects.covariates, jnp.asarray(given), {})
+    return np.asarray(given * np.asarray(share))
 
 
 def concentrations(subjects: Subjects, rows: list[Administration], times: Array, of: str = "") -> Array:
@@ -96,13 +94,14 @@ def _central(subjects: Subjects, rows: list[Administration], times: Array, amoun
     return np.asarray(found)[: len(times)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _solver(compartments: int, oral: bool, infused: bool) -> Callable[..., Any]:
     def solve(values: Mapping[str, Any], times: Any, starts: Any, doses: Any, lengths: Any) -> Any:
         durations = lengths if infused else None
         return concentration(values, times, starts, doses, compartments=compartments, oral=oral, durations=durations)
 
-    return jax.jit(solve)
+    compiled: Callable[..., Any] = jax.jit(solve)
+    return compiled
 
 
 def measure(study: Study, asked: Observation, subjects: Subjects) -> Array:
@@ -120,23 +119,26 @@ def measure(study: Study, asked: Observation, subjects: Subjects) -> Array:
     return _per(asked, value, rows, subjects)
 
 
+@dataclass(frozen=True, eq=False)
 class _Course:
-    """The samples of one observation with what is needed to judge them."""
+    """The samples of one observation: times [day] (sample,) and levels [mg/L] (sample, subject)."""
 
-    def __init__(
-        self, asked: Observation, subjects: Subjects, rows: list[Administration], times: Array, levels: Array
-    ) -> None:
-        self.asked, self.subjects, self.rows, self.times, self.levels = asked, subjects, rows, times, levels
+    asked: Observation
+    subjects: Subjects
+    rows: list[Administration]
+    times: Array
+    levels: Array
 
     @property
     def area(self) -> Array:
+        """Area by trapezoids [mg/L*day]."""
         return np.asarray(np.trapezoid(self.levels, self.times, axis=0))
 
     @property
     def slope(self) -> Array:
         """Log-linear slope over all samples [1/day]."""
         centred = self.times - self.times.mean()
-        return -(centred @ np.log(self.levels)) / (centred @ centred)
+        return np.asarray(-(centred @ np.log(self.levels)) / (centred @ centred))
 
     @property
     def given(self) -> Array:
@@ -175,7 +177,7 @@ def _last_slope(course: _Course) -> Array:
         late = np.arange(len(course.times)) >= 2 * len(course.times) // 3
     else:
         late = (course.times >= span[0] - 1e-9) & (course.times <= span[1] + 1e-9)
-    return _Course(course.asked, course.subjects, course.rows, course.times[late], course.levels[late]).slope
+    return replace(course, times=course.times[late], levels=course.levels[late]).slope
 
 
 def _terminal_volume(course: _Course) -> Array:
@@ -187,7 +189,7 @@ def _detectable(course: _Course) -> Array:
     seen = course.levels >= course.asked.limit_mg_l
     if np.any(seen[-1]):
         raise SimulationError(f"{course.asked.id}: the drug is still detectable at the end", cure="Lengthen `to`")
-    return course.times[len(seen) - 1 - np.argmax(seen[::-1], axis=0)] - last
+    return np.asarray(course.times[len(seen) - 1 - np.argmax(seen[::-1], axis=0)] - last)
 
 
 _SLOPES = ("half_life",)
@@ -216,7 +218,7 @@ def _per(asked: Observation, value: Array, rows: list[Administration], subjects:
         return value / weight
     if asked.per:
         dose = milligrams(rows[-1:], subjects)[0]
-        return value / (dose if asked.per == "mg" else dose / weight)
+        return np.asarray(value / (dose if asked.per == "mg" else dose / weight))
     return value
 
 
@@ -229,4 +231,4 @@ def _titration(study: Study, subjects: Subjects) -> Array:
     if dose_dependent and isinstance(subjects.drug.concentration, SaturableBinding):
         raise SimulationError(f"doses of `{subjects.drug.name}` cannot be titrated", rule="Its levels are not linear")
     level = concentrations(subjects, administrations(study, aim.at), np.array([aim.at]))[0]
-    return aim.mg_l / level
+    return np.asarray(aim.mg_l / level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ipex_pd.simulation.validation import NEAR, Row, Unused, Validation
+from ipex_pd.simulation.validation_course import LARGEST_GROUP
 
 COMMAND = "ipex-pd validate --write docs/explanation/validation.md"
 
@@ -14,15 +15,16 @@ _HEAD = """# Validation: are the drugs right?
 Written by `{command}`; do not edit.
 
 Published observations are held against what the shipped drug models predict for the same people, doses and samples.
-Each study has a virtual group of {size} subjects (seed {seed}) with its covariates and the between-patient variability
-of the drug file; areas are taken by trapezoids and half-lives by log-linear slopes, as in the studies. Nothing was tuned
-to these numbers. Measurement error is not simulated. Observations, doses, groups and reasons stand in
-`parameters/observed/`.
+Each study has a virtual group of {size} subjects (seed {seed}) with its covariates and the between-patient
+variability of the drug file; areas are taken by trapezoids and half-lives by log-linear slopes, as in the studies.
+Nothing was tuned to these numbers. Measurement error is not simulated. Rows about cells use the disease model, with
+{courses} virtual children. Observations, doses, groups and reasons stand in `parameters/observed/`.
 
-*predicted* is the statistic that was published (mean, median, geometric mean, or the typical subject of a model), *5–95 %*
-is the spread over the virtual group, *ratio* is predicted over observed. *inside* says whether the prediction lies within
-the published spread: mean ± 1 SD (a standard error is turned into an SD by √n), the published range, or the 95 % interval
-of an estimate; "–" where no spread was published.
+*predicted* is the statistic that was published (mean, median, geometric mean, or the typical subject of a model),
+*5–95 %* the spread over the virtual group, *typical* the subject with typical parameters and covariates, *ratio* is
+predicted over observed. *inside* says whether the prediction lies within the published spread: mean ± 1 SD (a
+standard error is turned into an SD by √n), the published range, or the 95 % interval of an estimate; "–" where none
+was published.
 """
 
 
@@ -30,7 +32,7 @@ def validation_page(table: Validation) -> str:
     """The page: summary, one table for each subject, reasons, observations not used, how groups were drawn."""
     subjects = list(dict.fromkeys(row.subject for row in table.rows))
     parts = [
-        _HEAD.format(command=COMMAND, size=table.size, seed=table.seed),
+        _HEAD.format(command=COMMAND, size=table.size, seed=table.seed, courses=min(table.size, LARGEST_GROUP)),
         _summary(table, subjects),
         *(_section(subject, [row for row in table.rows if row.subject == subject]) for subject in subjects),
         _not_used(table.unused),
@@ -48,8 +50,8 @@ def _summary(table: Validation, subjects: Sequence[str]) -> str:
         "",
         f"- {len(table.ids)} observations: {len({r.id for r in table.rows})} predicted ({len(table.rows)} numbers), "
         f"{found['not_used']} not used (see below, with reasons).",
-        f"- Inside the published spread: **{table.count('inside')} of {judged}** numbers that have one; {own[0]} of {own[1]} "
-        "where the number is no input of the model.",
+        f"- Inside the published spread: **{table.count('inside')} of {judged}** numbers that have one; {own[0]} of "
+        f"{own[1]} where neither the number nor the people measured went into the model.",
         f"- Ratio predicted/observed: {found['within_1.25']} of {len(table.rows)} within {NEAR:g}-fold, "
         f"{found['within_2']} within 2-fold; geometric mean {found['geometric_mean_ratio']:.2f}.",
         "",
@@ -117,8 +119,8 @@ def _groups(table: Validation) -> str:
     lines = [
         "## How the groups were drawn",
         "",
-        "Covariates that are not listed: size by age and sex from the WHO tables (held from 19 years on), haematocrit and "
-        "other blood values at their references.",
+        "Covariates that are not listed: size by age and sex from the WHO tables (held from 19 years on), haematocrit "
+        "and other blood values at their references.",
         "",
     ]
     return "\n".join([*lines, *(f"- `{name}`: {text}" for name, text in table.groups.items())]) + "\n"

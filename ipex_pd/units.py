@@ -105,7 +105,10 @@ def parse_measure(text: str | int | float, *, where: str = "") -> Measure:
     number, unit = float(match.group(1)), match.group(2)
     if unit == "":
         raise UnitError(
-            f"`{text}` has no unit", where=where, rule="Every quantity carries its unit", cure="Write for example `5 mg`"
+            f"`{text}` has no unit",
+            where=where,
+            rule="Every quantity carries its unit",
+            cure="Write for example `5 mg`",
         )
     try:
         _unit(unit)

@@ -42,10 +42,20 @@ class Model:
             for symbol in mapping:
                 if symbol not in self.rates:
                     raise ModelError(f"model `{self.name}`: event `{event}` changes `{symbol}`, which is not a state")
-        for symbol in self.symbols():
-            declaration(symbol)
+        self._check_names()
         for state, rate in self.rates.items():
             self._check_affine(state, rate)
+
+    def _check_names(self) -> None:
+        known: dict[str, Name] = {}
+        for symbol in self.symbols():
+            declaration(symbol)
+            if known.setdefault(str(symbol), symbol) != symbol:
+                raise ModelError(
+                    f"model `{self.name}`: `{symbol}` is declared twice, differently",
+                    rule="A name means one thing, in one unit",
+                    cure="Import the first declaration or choose another name",
+                )
 
     def _check_affine(self, state: Name, rate: sympy.Expr) -> None:
         inputs = [s for s in self.effects if rate.has(s)]
@@ -100,6 +110,7 @@ class Model:
             for g in (self.rates, self.initial, self.effects, self.outputs)
             for k, v in g.items()
         ]
+        lines += [str(declaration(symbol)) for symbol in self.symbols()]
         for event, mapping in self.maps.items():
             lines += [f"{event}:{k}={sympy.srepr(sympy.sympify(v))}" for k, v in mapping.items()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

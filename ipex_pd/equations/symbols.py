@@ -1,7 +1,7 @@
 """Names of the equations, declared once: state(), parameter(), covariate(), potency(), effect(), output().
 
-A declared name is a plain sympy symbol; its unit, meaning and kind stand in a record that travels with it. Two
-declarations of one name must agree in everything, so that subsystems can share names without sharing files.
+A declared name is a sympy symbol; its unit, meaning and kind stand in a record that travels with it. Within a
+model, two declarations of one name must agree in everything, so that subsystems share names without sharing files.
 """
 
 from __future__ import annotations
@@ -37,30 +37,20 @@ class Declaration:
     latex: str = ""
 
 
-class Name(sympy.Symbol):  # type: ignore[misc]
-    """A sympy symbol with a declaration."""
+class Name(sympy.Symbol):  # type: ignore[misc]  # sympy has no types
+    """A sympy symbol with a declaration; symbols declared differently differ, even under one name."""
 
     __slots__ = ("declaration",)
     declaration: Declaration
 
-
-_declared: dict[str, Name] = {}
+    def _hashable_content(self) -> tuple[object, ...]:
+        about = self.declaration
+        return (about.name, about.kind, about.unit, about.meaning, about.latex, *sorted(self.assumptions0.items()))
 
 
 def _declare(name: str, unit: str, meaning: str, kind: Kind, latex: str) -> Name:
-    declaration = Declaration(name, unit, meaning, kind, latex)
-    known = _declared.get(name)
-    if known is not None:
-        if known.declaration != declaration:
-            raise ModelError(
-                f"`{name}` is declared twice, differently",
-                rule="A name means one thing, in one unit",
-                cure="Import the first declaration or choose another name",
-            )
-        return known
-    symbol: Name = sympy.Symbol.__new__(Name, name, real=True)
-    symbol.declaration = declaration
-    _declared[name] = symbol
+    symbol: Name = sympy.Symbol.__xnew__(Name, name, real=True)
+    symbol.declaration = Declaration(name, unit, meaning, kind, latex)
     return symbol
 
 

@@ -23,7 +23,5 @@ def test_equal_declarations_are_one_symbol_and_others_stay_apart():
     assert parameter("loss", "1/day", "loss") == parameter("loss", "1/day", "loss")
     assert parameter("loss", "1/day", "loss") - parameter("loss", "1/day", "loss") == 0
     assert parameter("loss", "1/day", "loss") != parameter("loss", "1/h", "loss")
-    assert (declaration(parameter("loss", "1/h", "loss")).unit, declaration(parameter("loss", "1/day", "loss")).unit) == (
-        "1/h",
-        "1/day",
-    )
+    units = [declaration(parameter("loss", unit, "loss")).unit for unit in ("1/h", "1/day")]
+    assert units == ["1/h", "1/day"]

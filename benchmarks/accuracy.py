@@ -16,8 +16,13 @@ from benchmarks.problem import case_of, population, weekly
 from benchmarks.timeline import Case, Course, Integrate, follow
 from ipex_pd.numerics.solve import SolverOptions
 
-REGIMENS = ("prednisolone_tacrolimus", "prednisolone_ciclosporin", "sirolimus_prednisolone", "rituximab_course",
-            "transplant_early_reduced")
+REGIMENS = (
+    "prednisolone_tacrolimus",
+    "prednisolone_ciclosporin",
+    "sirolimus_prednisolone",
+    "rituximab_course",
+    "transplant_early_reduced",
+)
 SHARP = 1e-6
 """Floor of absolute tolerances of references, relative to the size of a state."""
 
@@ -37,51 +42,81 @@ def measure(*, quick: bool) -> Part:
     for accuracy, bound in (("default", 1e-5), ("tight", 1e-7)):
         worst = {n: max(r[accuracy]["error"]) for n, r in rows.items()}
         note = f"largest of {len(rows)} regimens x {patients} patients x weekly outputs of all states and areas"
-        figures.append(Figure(f"largest relative error, {accuracy} settings", max(worst.values()), "", Goal("at most", bound),
-                              f"{note}; worst: {max(worst, key=lambda n: worst[n])}"))
+        figures.append(
+            Figure(
+                f"largest relative error, {accuracy} settings",
+                max(worst.values()),
+                "",
+                Goal("at most", bound),
+                f"{note}; worst: {max(worst, key=lambda n: worst[n])}",
+            )
+        )
         median = statistics.median(e for r in rows.values() for e in r[accuracy]["error"])
         figures.append(Figure(f"median over patients of the largest error, {accuracy}", median, ""))
         level = max(max(r[accuracy]["concentration_error"]) for r in rows.values())
         figures.append(Figure(f"largest relative error of drug concentrations, {accuracy}", level, ""))
-        ratios = [e / t for r in rows.values()
-                  for e, t in zip(r[accuracy]["estimate"], r[accuracy]["error"], strict=True) if t > 0]
+        ratios = [
+            e / t
+            for r in rows.values()
+            for e, t in zip(r[accuracy]["estimate"], r[accuracy]["error"], strict=True)
+            if t > 0
+        ]
         for word, value in (("smallest", min(ratios)), ("largest", max(ratios))):
-            figures.append(Figure(f"audit estimate over true error, {accuracy}, {word}", value, "x",
-                                  Goal("within a factor", 10)))
+            figures.append(
+                Figure(f"audit estimate over true error, {accuracy}, {word}", value, "x", Goal("within a factor", 10))
+            )
     checks = [c for r in rows.values() for c in r["checks"]]
     for peer in dict.fromkeys(c["peer"] for c in checks):
         mine = [c for c in checks if c["peer"] == peer]
         worst_check = max(c["difference"] for c in mine)
-        figures.append(Figure(f"the reference against {peer}", worst_check, "",
-                              note=f"{mine[0]['patients']} patients x {len(mine)} regimens x {mine[0]['years']:g} years"))
-    figures += [missing(f"check of the reference: {why.split(':')[0]}", why) for r in rows.values() for why in r["absent"]][:3]
+        figures.append(
+            Figure(
+                f"the reference against {peer}",
+                worst_check,
+                "",
+                note=f"{mine[0]['patients']} patients x {len(mine)} regimens x {mine[0]['years']:g} years",
+            )
+        )
+    figures += [
+        missing(f"check of the reference: {why.split(':')[0]}", why) for r in rows.values() for why in r["absent"]
+    ][:3]
     return Part("accuracy", figures, rows)
 
 
 def _regimen(case: Case, quick: bool) -> dict[str, Any]:
     equations = full_equations(case.system)
-    found = {a: run(case, SolverOptions(accuracy=a)) for a in ("default", "tight")}  # type: ignore[arg-type]
+    found = {a: run(case, SolverOptions(accuracy=a)) for a in ("default", "tight")}
     scale = scale_of(case, found["tight"], len(equations.states))
     say("  reference: compiled adaptive DOP853 at 1e-12, drugs as states")
     reference = follow(case, equations, Native(equations, "dop853", 1e-12, scale, floor=SHARP))
     row: dict[str, Any] = {}
     for accuracy, trajectory in found.items():
-        row[accuracy] = {"error": errors(trajectory.states, trajectory.auc, reference).tolist(),
-                         "estimate": np.asarray(trajectory.error).tolist(), "route": np.asarray(trajectory.route).tolist(),
-                         "concentration_error": concentration_errors(trajectory.concentrations, reference).tolist()}
-        say(f"  {accuracy}: largest error {max(row[accuracy]['error']):.2e}, estimate {max(row[accuracy]['estimate']):.2e}")
+        row[accuracy] = {
+            "error": errors(trajectory.states, trajectory.auc, reference).tolist(),
+            "estimate": np.asarray(trajectory.error).tolist(),
+            "route": np.asarray(trajectory.route).tolist(),
+            "concentration_error": concentration_errors(trajectory.concentrations, reference).tolist(),
+        }
+        say(
+            f"  {accuracy}: largest error {max(row[accuracy]['error']):.2e}, "
+            f"estimate {max(row[accuracy]['estimate']):.2e}"
+        )
     row["checks"], row["absent"] = _checks(case, equations, scale, reference, quick)
     return row
 
 
-def _checks(case: Case, equations: Equations, scale: Array, reference: Course, quick: bool
-            ) -> tuple[list[dict[str, Any]], list[str]]:
+def _checks(
+    case: Case, equations: Equations, scale: Array, reference: Course, quick: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The reference itself against CVODE, diffrax and SciPy on some of the patients."""
     from benchmarks.peers.scipy_peer import SciPy
 
     done, absent = [], []
-    plans: list[tuple[str, int, float]] = [("CVODE Adams at 1e-12", 2, 2.0), ("diffrax Dopri8 at 1e-10", 2, 2.0),
-                                           ("SciPy DOP853 at 1e-10", 1, 0.25)]
+    plans: list[tuple[str, int, float]] = [
+        ("CVODE Adams at 1e-12", 2, 2.0),
+        ("diffrax Dopri8 at 1e-10", 2, 2.0),
+        ("SciPy DOP853 at 1e-10", 1, 0.25),
+    ]
     for name, patients, years in plans:
         years = min(years, 0.1) if quick else years
         times = case.times[case.times <= years * 365.25 + 1e-9]
@@ -100,9 +135,13 @@ def _checks(case: Case, equations: Equations, scale: Array, reference: Course, q
         except (PeerMissing, ImportError) as why:
             absent.append(f"{name}: {why}")
             continue
-        own = Course(*(_cut(v, len(times), patients) for v in (reference.states, reference.concentrations, reference.auc)))
-        difference = max(float(errors(course.states, course.auc, own).max()),
-                         float(concentration_errors(course.concentrations, own).max()))
+        own = Course(
+            *(_cut(v, len(times), patients) for v in (reference.states, reference.concentrations, reference.auc))
+        )
+        difference = max(
+            float(errors(course.states, course.auc, own).max()),
+            float(concentration_errors(course.concentrations, own).max()),
+        )
         say(f"  the reference against {name}: {difference:.1e}")
         done.append({"peer": name, "patients": patients, "years": years, "difference": difference})
     return done, absent

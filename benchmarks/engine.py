@@ -14,8 +14,9 @@ FLOOR = 1e-3
 def run(case: Case, options: SolverOptions | None = None) -> Trajectory:
     """Solve a case."""
     start = dict(zip(case.system.model.states, case.start, strict=True))
-    return solve(case.system, case.schedule, case.theta, age=case.age, output_times=case.times, state=start,
-                 options=options)
+    return solve(
+        case.system, case.schedule, case.theta, age=case.age, output_times=case.times, state=start, options=options
+    )
 
 
 def scale_of(case: Case, found: Trajectory, size: int) -> Array:
@@ -38,7 +39,9 @@ def errors(states: Array, auc: dict[str, Array], reference: Course) -> Array:
 
 def concentration_errors(found: dict[str, Array], reference: Course) -> Array:
     """[P] largest relative error of reported concentrations over outputs."""
-    worst = np.zeros(next(iter(reference.concentrations.values())).shape[-1]) if reference.concentrations else np.zeros(1)
+    worst = (
+        np.zeros(next(iter(reference.concentrations.values())).shape[-1]) if reference.concentrations else np.zeros(1)
+    )
     for name, true in reference.concentrations.items():
         scale = np.maximum(np.abs(true), FLOOR * np.abs(true).max(axis=0)) + 1e-12
         worst = np.maximum(worst, (np.abs(found[name] - true) / scale).max(axis=0))

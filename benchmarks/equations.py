@@ -96,8 +96,19 @@ def full_equations(system: System) -> Equations:
     rates = _with_effects(system, rates, potency)
     hoist = _Hoist(set(inputs.values()))
     moved = [hoist(e) for e in rates]
-    return Equations(system, tuple(states), tuple(depot), tuple(central), tuple(area), tuple(inputs), moved,
-                     hoist.pairs(moved), x, infusion, list(inputs.values()))
+    return Equations(
+        system,
+        tuple(states),
+        tuple(depot),
+        tuple(central),
+        tuple(area),
+        tuple(inputs),
+        moved,
+        hoist.pairs(moved),
+        x,
+        infusion,
+        list(inputs.values()),
+    )
 
 
 class _Symbols(dict[str, sympy.Symbol]):
@@ -129,8 +140,9 @@ def micro_values(drug: DrugKinetics, values: dict[str, Array]) -> list[Array]:
     return found
 
 
-def _compartments(drug: DrugKinetics, rate: sympy.Symbol, inputs: dict[str, sympy.Symbol]
-                  ) -> tuple[list[str], list[sympy.Symbol], Expressions, sympy.Expr]:
+def _compartments(
+    drug: DrugKinetics, rate: sympy.Symbol, inputs: dict[str, sympy.Symbol]
+) -> tuple[list[str], list[sympy.Symbol], Expressions, sympy.Expr]:
     table = _Symbols(inputs)
     micro = {n.rsplit(".", 1)[1]: table[n] for n in micro_names(drug)}
     names = ["depot"] * drug.depot + ["central"] + [f"peripheral_{i}" for i in range(1, drug.compartments)]

@@ -66,14 +66,18 @@ def missing(what: str, reason: object) -> Figure:
     return Figure(what, None, "", note=f"peer not installed: skipped ({reason})")
 
 
-def save(parts: list[Part], machine: dict[str, Any], when: str, *, quick: bool) -> Path:
+def entry(part: Part, machine: dict[str, Any], when: str) -> dict[str, Any]:
+    """A part as it stands in a result file."""
+    figures = [{**asdict(f), "verdict": f.verdict} for f in part.figures]
+    return {"when": when, "machine": machine, "figures": figures, "detail": part.detail}
+
+
+def save(entries: dict[str, Any], when: str, *, quick: bool) -> Path:
     """Write results/<date>.json and the Markdown summary; parts measured before on the same day are kept."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / ("quick.json.tmp" if quick else f"{when[:10]}.json")
     known = json.loads(path.read_text())["parts"] if path.exists() and not quick else {}
-    for part in parts:
-        figures = [{**asdict(f), "verdict": f.verdict} for f in part.figures]
-        known[part.name] = {"when": when, "machine": machine, "figures": figures, "detail": part.detail}
+    known |= entries
     path.write_text(json.dumps({"parts": known}, indent=1, allow_nan=True) + "\n")
     summary = RESULTS / ("quick.md.tmp" if quick else "latest.md")
     summary.write_text(markdown(known, quick=quick))
@@ -86,14 +90,22 @@ def markdown(parts: dict[str, Any], *, quick: bool) -> str:
     if quick:
         lines += ["Smoke test on small sizes: these numbers say nothing about the goals.", ""]
     else:
-        lines += ["Written by `python -m benchmarks`. Ratios were taken in one run on one machine; times are medians of "
-                  "repeats and do not carry over to other machines, ratios nearly do.", ""]
+        lines += [
+            "Written by `python -m benchmarks`. Ratios were taken in one run on one machine; times are medians of "
+            "repeats and do not carry over to other machines, ratios nearly do.",
+            "",
+        ]
     for name, part in parts.items():
         m = part["machine"]
-        lines += [f"## {name}", "",
-                  f"{part['when']}; {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB; load average before: "
-                  f"{m['load']}; commit {m['commit']}.", "",
-                  "| what | measured | goal | | note |", "|---|---|---|---|---|"]
+        lines += [
+            f"## {name}",
+            "",
+            f"{part['when']}; {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB; load average before: "
+            f"{m['load']}; commit {m['commit']}.",
+            "",
+            "| what | measured | goal | | note |",
+            "|---|---|---|---|---|",
+        ]
         lines += [_row(f) for f in part["figures"]] + [""]
     return "\n".join(lines)
 

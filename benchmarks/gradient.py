@@ -40,18 +40,46 @@ def measure(*, quick: bool) -> Part:
     _, plain_s, _ = repeated(lambda: run(case, options), repeats)
     worst, checked = _against_differences(forward, np.asarray(backward(point)[1]), point, 3 if quick else 24)
     figures = [
-        Figure("value and gradient over one simulation by `solve`", backward_s / plain_s, "x", Goal("at most", 10),
-               f"{backward_s:.3f} s and {plain_s:.3f} s (no audit); {len(point)} derivatives; compile "
-               f"{compile_backward:.1f} s apart"),
-        Figure("value and gradient over the same traced simulation", backward_s / forward_s, "x", Goal("at most", 10),
-               f"the traced simulation takes {forward_s:.3f} s, compile {compile_forward:.1f} s apart"),
-        Figure("central differences would take, in gradients", 2 * len(point) * plain_s / backward_s, "x",
-               note="two simulations for each derivative"),
-        Figure("gradient against central differences", worst, "", Goal("at most", 1e-5),
-               f"largest difference over the largest derivative of its kind; {checked} doses and the transplant day"),
+        Figure(
+            "value and gradient over one simulation by `solve`",
+            backward_s / plain_s,
+            "x",
+            Goal("at most", 10),
+            f"{backward_s:.3f} s and {plain_s:.3f} s (no audit); {len(point)} derivatives; compile "
+            f"{compile_backward:.1f} s apart",
+        ),
+        Figure(
+            "value and gradient over the same traced simulation",
+            backward_s / forward_s,
+            "x",
+            Goal("at most", 10),
+            f"the traced simulation takes {forward_s:.3f} s, compile {compile_forward:.1f} s apart",
+        ),
+        Figure(
+            "central differences would take, in gradients",
+            2 * len(point) * plain_s / backward_s,
+            "x",
+            note="two simulations for each derivative",
+        ),
+        Figure(
+            "gradient against central differences",
+            worst,
+            "",
+            Goal("at most", 1e-5),
+            f"largest difference over the largest derivative of its kind; {checked} doses and the transplant day",
+        ),
     ]
-    return Part("gradient", figures, {"forward_s": forward_s, "backward_s": backward_s, "solve_s": plain_s,
-                                      "compile_forward_s": compile_forward, "compile_backward_s": compile_backward})
+    return Part(
+        "gradient",
+        figures,
+        {
+            "forward_s": forward_s,
+            "backward_s": backward_s,
+            "solve_s": plain_s,
+            "compile_forward_s": compile_forward,
+            "compile_backward_s": compile_backward,
+        },
+    )
 
 
 def _endpoint(case: Case) -> tuple[Any, np.ndarray]:

@@ -63,12 +63,15 @@ def _processor() -> str:
     if info.exists():
         facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
         named = {k.strip(): v.strip() for k, v in facts.items()}
-        return f"{named.get('model name', platform.machine())} (family {named.get('cpu family')}, model {named.get('model')})"
+        name = named.get("model name", platform.machine())
+        return f"{name} (family {named.get('cpu family')}, model {named.get('model')})"
     return platform.processor() or platform.machine()
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -81,7 +84,8 @@ def worker(task: str, *, one_core: bool = False, **arguments: Any) -> dict[str, 
         arguments: of the function.
     """
     request = json.dumps({"task": task, "one_core": one_core, "arguments": arguments})
-    done = subprocess.run([sys.executable, "-m", "benchmarks.workers", request], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.workers", request], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer

@@ -12,7 +12,7 @@ CHUNK = 1000
 
 
 def measure(*, quick: bool) -> Part:
-    """Patients from 100 to 20,000 for a quarter of a year, years from 1 to 10 for 200 patients; `simulate`, in chunks."""
+    """100 to 20,000 patients for a quarter of a year, 1 to 10 years for 200 patients; `simulate`, in chunks."""
     patients = [8, 16] if quick else [100, 1000, 5000, 20000]
     years = [0.1, 0.2] if quick else [1.0, 2.0, 5.0, 10.0]
     by_patients = {n: _one(n, 0.1 if quick else 0.25) for n in patients}
@@ -20,8 +20,13 @@ def measure(*, quick: bool) -> Part:
     main = _one(16 if quick else 1000, 0.1 if quick else 2.0)
     peak = max(r["peak_mb"] for r in (*by_patients.values(), *by_years.values(), main))
     figures = [
-        Figure("peak memory of 1,000 patients x 2 years", main["peak_mb"] / 1024, "GB", Goal("at most", 4),
-               f"`simulate` with its audit, all quantities of a chunk of {CHUNK} in memory; {main['seconds']:.1f} s"),
+        Figure(
+            "peak memory of 1,000 patients x 2 years",
+            main["peak_mb"] / 1024,
+            "GB",
+            Goal("at most", 4),
+            f"`simulate` with its audit, all quantities of a chunk of {CHUNK} in memory; {main['seconds']:.1f} s",
+        ),
         Figure("peak memory of all runs of this part", peak / 1024, "GB", Goal("at most", 4)),
         _growth("patients", {float(n): r["seconds"] for n, r in by_patients.items()}),
         _growth("years", {y: r["seconds"] for y, r in by_years.items()}),

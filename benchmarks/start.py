@@ -28,8 +28,13 @@ def measure(*, quick: bool) -> Part:
         helped = [_run(["--help"], cache) for _ in range(max(3, repeats))]
     figures = [
         Figure("one child, two years, empty compile cache", first, "s", note="whole process, one run"),
-        Figure("one child, two years, with the cache", statistics.median(again), "s", Goal("at most", 6),
-               f"median of {repeats}"),
+        Figure(
+            "one child, two years, with the cache",
+            statistics.median(again),
+            "s",
+            Goal("at most", 6),
+            f"median of {repeats}",
+        ),
         Figure("`ipex-pd --help`", statistics.median(helped), "s", Goal("at most", 0.6), f"median of {len(helped)}"),
     ]
     return Part("cold start", figures, {"first": first, "cached": again, "help": helped})
@@ -37,6 +42,12 @@ def measure(*, quick: bool) -> Part:
 
 def _run(arguments: list[str], cache: str) -> float:
     begin = time.perf_counter()
-    subprocess.run([*COMMAND, *arguments], cwd=ROOT, env={**os.environ, "IPEX_PD_CACHE": cache}, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "IPEX_PD_CACHE": cache},
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return time.perf_counter() - begin

@@ -1,13 +1,15 @@
 """The dated events of a schedule carried out for solvers that only integrate: visits, troughs, doses, transplants.
 
 Written anew from the contract of `Schedule`, not from the engine: between two visits or samples a peer gets the states,
-the constants of every patient and a list of jumps; what depends on the state (weight, trough, kinetics) is decided here.
+the constants of every patient and a list of jumps; what depends on the
+state (weight, trough, kinetics) is decided here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,7 +128,7 @@ class _March:
         volumes = np.empty((len(times), len(self.case.system.drugs), self.patients))
         bounds = self._bounds()
         states[times <= 0] = self.x
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             self._arrive(begin)
             within = (times > begin + 1e-9) & (times <= end + 1e-9)
             volumes[(times >= begin - 1e-9)] = self.volume
@@ -159,8 +161,9 @@ class _March:
         body = case.system.body(case.age + now, dict(zip(names, self.x[: len(names)], strict=True)), case.theta)
         self.covariates = {n: np.broadcast_to(np.asarray(v, float), (self.patients,)) for n, v in body.items()}
         values = [d.individual(case.theta, self.covariates) for d in case.system.drugs]
-        self.values = [{n: np.broadcast_to(np.asarray(v, float), (self.patients,)) for n, v in one.items()}
-                       for one in values]
+        self.values = [
+            {n: np.broadcast_to(np.asarray(v, float), (self.patients,)) for n, v in one.items()} for one in values
+        ]
         micro = [m for d, v in zip(case.system.drugs, self.values, strict=True) for m in micro_values(d, v)]
         self.volume = np.array([v["volume_central"] for v in self.values]).reshape(-1, self.patients)
         found = {n: case.theta[n] for n in self.equations.inputs if not n.startswith("micro.")}
@@ -170,8 +173,10 @@ class _March:
 
     def _lags(self) -> Array:
         zero = np.zeros(self.patients)
-        rows = [self.values[d].get("lag", zero) if o.route == "oral" else zero
-                for d, o in zip(self.drug, self.orders, strict=True)]
+        rows = [
+            self.values[d].get("lag", zero) if o.route == "oral" else zero
+            for d, o in zip(self.drug, self.orders, strict=True)
+        ]
         return np.array(rows).reshape(self.rows, self.patients)
 
     def _latest_rows(self) -> None:
@@ -239,8 +244,8 @@ class _March:
                 continue
             last = self.latest[:, oral]
             daily = np.where(last >= 0, per_day[last] * self.given[last, people], 0.0)
-            totals = {other.name: sum((daily[k] for k, o in enumerate(self.case.schedule.orders) if o.drug == other.name),
-                                      np.zeros(daily.shape[1:])) for other in self.case.system.drugs}
+            owner = np.array([o.drug for o in self.case.schedule.orders])
+            totals = {other.name: daily[owner == other.name].sum(axis=0) for other in self.case.system.drugs}
             mg = self.given[oral]
             share = np.asarray(drug.bioavailability(self.case.theta, self.covariates, mg, totals))
             self.reaching[oral] = np.where(due[oral], mg * share, self.reaching[oral])
@@ -249,14 +254,20 @@ class _March:
         duration = np.asarray(self.wide.duration, float)
         rate = self.reaching / np.where(lasting, duration, 1.0)
         oral = np.array([o.route == "oral" for o in self.orders], bool)
-        row = np.where(oral, np.array(self.equations.depot, int)[self.drug], np.array(self.equations.central, int)[self.drug])
+        depot, central = (np.array(rows, int)[self.drug] for rows in (self.equations.depot, self.equations.central))
+        row = np.where(oral, depot, central)
         starting = due & (np.where(lasting, rate, self.reaching) != 0)
         first = np.flatnonzero(starting.any(axis=1))
         last = np.flatnonzero(ending.any(axis=1))
-        times = np.concatenate([np.where(starting, self.arrival, np.inf)[first],
-                                np.where(ending, self.arrival + duration, np.inf)[last]])
-        rows = np.concatenate([np.where(lasting, -1 - self.drug[:, None], row[:, None])[first],
-                               np.broadcast_to(-1 - self.drug[:, None], lasting.shape)[last]])
+        times = np.concatenate(
+            [np.where(starting, self.arrival, np.inf)[first], np.where(ending, self.arrival + duration, np.inf)[last]]
+        )
+        rows = np.concatenate(
+            [
+                np.where(lasting, -1 - self.drug[:, None], row[:, None])[first],
+                np.broadcast_to(-1 - self.drug[:, None], lasting.shape)[last],
+            ]
+        )
         values = np.concatenate([np.where(lasting, rate, self.reaching)[first], -rate[last]])
         turn = np.argsort(times, axis=0, kind="stable")
         times, rows, values = (np.take_along_axis(a, turn, 0) for a in (times, rows, values))

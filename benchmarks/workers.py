@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -41,7 +42,10 @@ def simulate_population(patients: int, years: float, chunk: int, warm: bool) -> 
     return {"seconds": time.perf_counter() - begin, "chunks": len(kept)}
 
 
-TASKS = {"solve_population": solve_population, "simulate_population": simulate_population}
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "solve_population": solve_population,
+    "simulate_population": simulate_population,
+}
 
 
 def main() -> None:

@@ -56,8 +56,20 @@ class Diffrax:
         self._term = diffrax.ODETerm(field_)
         self._method = diffrax.Tsit5() if self.solver == "tsit5" else diffrax.Dopri8()
 
-    def _patient(self, begin: Any, count: Any, rtol: Any, restart: Any, x: Any, infusion: Any, q: Any, age: Any,
-                 stops: Any, rows: Any, values: Any) -> Any:
+    def _patient(
+        self,
+        begin: Any,
+        count: Any,
+        rtol: Any,
+        restart: Any,
+        x: Any,
+        infusion: Any,
+        q: Any,
+        age: Any,
+        stops: Any,
+        rows: Any,
+        values: Any,
+    ) -> Any:
         size = x.shape[0]
         control = diffrax.PIDController(rtol=rtol, atol=rtol * self.floor * jnp.asarray(self.scale))
 
@@ -66,8 +78,19 @@ class Diffrax:
             when, row, value = stops[i], rows[i], values[i]
             first = jnp.minimum(restart, jnp.maximum(when - t, 1e-9))
             solution = diffrax.diffeqsolve(
-                self._term, self._method, t, when, first, state, args=(age, rate, q), saveat=diffrax.SaveAt(t1=True),
-                stepsize_controller=control, adjoint=diffrax.ForwardMode(), max_steps=None, throw=False)
+                self._term,
+                self._method,
+                t,
+                when,
+                first,
+                state,
+                args=(age, rate, q),
+                saveat=diffrax.SaveAt(t1=True),
+                stepsize_controller=control,
+                adjoint=diffrax.ForwardMode(),
+                max_steps=None,
+                throw=False,
+            )
             reached = jnp.where(when > t, solution.ys[0], state)
             jumped = reached.at[jnp.where(row >= 0, row, size)].add(value, mode="drop")
             changed = rate.at[jnp.where(row < 0, -1 - row, rate.shape[0])].add(value, mode="drop")
@@ -89,8 +112,22 @@ class Diffrax:
     def __call__(self, segment: Segment, x: Array, infusion: Array) -> tuple[Array, Array, Array]:
         """Integrate one segment."""
         count, stops, rows, values, outputs = _stops(segment, len(self.equations.states))
-        arguments = tuple(jnp.asarray(a) for a in (np.float64(segment.begin), count, self.rtol, self.restart, x,
-                                                   infusion, segment.q, segment.age, stops, rows, values))
+        arguments = tuple(
+            jnp.asarray(a)
+            for a in (
+                np.float64(segment.begin),
+                count,
+                self.rtol,
+                self.restart,
+                x,
+                infusion,
+                segment.q,
+                segment.age,
+                stops,
+                rows,
+                values,
+            )
+        )
         program = self._program(arguments)
         begin = time.perf_counter()
         found = jax.block_until_ready(program(*arguments))

@@ -26,8 +26,14 @@ Method = Literal["dop853", "cvode_adams", "cvode_bdf"]
 METHODS: tuple[Method, ...] = ("dop853", "cvode_adams", "cvode_bdf")
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
-SUNDIALS = ("-DWITH_CVODE", "-lsundials_cvode", "-lsundials_nvecserial", "-lsundials_sunmatrixdense",
-            "-lsundials_sunlinsoldense", "-lsundials_sunnonlinsolfixedpoint")
+SUNDIALS = (
+    "-DWITH_CVODE",
+    "-lsundials_cvode",
+    "-lsundials_nvecserial",
+    "-lsundials_sunmatrixdense",
+    "-lsundials_sunlinsoldense",
+    "-lsundials_sunnonlinsolfixedpoint",
+)
 
 
 class PeerMissing(Exception):
@@ -53,7 +59,9 @@ def _function(name: str, outputs: str, results: dict[int, sympy.Expr], given: di
     lines = [f"const double {s} = {printer.doprint(e.xreplace(naming))};" for s, e in shared]
     lines += [f"{outputs}[{i}] = {printer.doprint(v.xreplace(naming))};" for i, v in zip(results, values, strict=True)]
     body = "\n    ".join(lines)
-    head = f"static void {name}(double age, const double *x, const double *infusion, const double *q, double *{outputs})"
+    head = (
+        f"static void {name}(double age, const double *x, const double *infusion, const double *q, double *{outputs})"
+    )
     return f"{head} {{\n    (void)age, (void)infusion;\n    {body}\n}}\n"
 
 
@@ -78,13 +86,26 @@ def source_of(equations: Equations) -> str:
         for j, x in enumerate(equations.x):
             if rate.has(x):
                 slopes[j * size + i] = sympy.diff(rate, x)
-    power = ("static inline double power(double x, int n) {\n    double y = 1.0;\n"
-             "    for (; n; n >>= 1, x *= x) if (n & 1) y *= x;\n    return y;\n}\n")
-    tables = (_table("RK_A", dop853.A[:12, :12]) + _table("RK_B", dop853.B) + _table("RK_C", dop853.C[:12])
-              + _table("RK_E3", dop853.E3[:12]) + _table("RK_E5", dop853.E5[:12]))
+    power = (
+        "static inline double power(double x, int n) {\n    double y = 1.0;\n"
+        "    for (; n; n >>= 1, x *= x) if (n & 1) y *= x;\n    return y;\n}\n"
+    )
+    tables = (
+        _table("RK_A", dop853.A[:12, :12])
+        + _table("RK_B", dop853.B)
+        + _table("RK_C", dop853.C[:12])
+        + _table("RK_E3", dop853.E3[:12])
+        + _table("RK_E5", dop853.E5[:12])
+    )
     head = f"#include <math.h>\n#define NEQ {size}\n{power}{tables}"
-    return (head + _function("rhs", "dx", rates, given) + "\n#ifdef WITH_CVODE\n"
-            + _function("jacobian", "J", slopes, given) + "#endif\n" + SOURCE.read_text())
+    return (
+        head
+        + _function("rhs", "dx", rates, given)
+        + "\n#ifdef WITH_CVODE\n"
+        + _function("jacobian", "J", slopes, given)
+        + "#endif\n"
+        + SOURCE.read_text()
+    )
 
 
 @lru_cache(maxsize=1)
@@ -173,10 +194,28 @@ class Native:
         calls = ctypes.c_long(0)
         begin = time.perf_counter()
         self.failed += self.library.handle.segment(
-            METHODS.index(self.method), patients, rows.shape[1], len(outputs), rates.shape[1], wide[0].shape[1],
-            ctypes.c_double(segment.begin), ctypes.c_double(segment.end), _at(ages), _at(wide[0]), _at(wide[1]),
-            _at(rows), _at(wide[2]), _at(outputs), _at(states), _at(rates), _at(self._restart), _at(out),
-            ctypes.c_double(self.rtol), _at(atol), ctypes.byref(calls))
+            METHODS.index(self.method),
+            patients,
+            rows.shape[1],
+            len(outputs),
+            rates.shape[1],
+            wide[0].shape[1],
+            ctypes.c_double(segment.begin),
+            ctypes.c_double(segment.end),
+            _at(ages),
+            _at(wide[0]),
+            _at(wide[1]),
+            _at(rows),
+            _at(wide[2]),
+            _at(outputs),
+            _at(states),
+            _at(rates),
+            _at(self._restart),
+            _at(out),
+            ctypes.c_double(self.rtol),
+            _at(atol),
+            ctypes.byref(calls),
+        )
         self.seconds += time.perf_counter() - begin
         self.calls += calls.value
         return states.T, rates.T, np.moveaxis(out, 0, 2)

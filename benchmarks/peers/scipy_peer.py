@@ -54,8 +54,9 @@ class SciPy:
     def _patient(self, segment: Segment, p: int, x: Array, infusion: Array) -> tuple[Array, Array, Array]:
         q, rate = segment.q[:, p].tolist(), infusion.copy()
         real = np.isfinite(segment.event_time[:, p])
-        events = list(zip(segment.event_time[real, p], segment.event_row[real, p], segment.event_value[real, p],
-                          strict=True))
+        events = list(
+            zip(segment.event_time[real, p], segment.event_row[real, p], segment.event_value[real, p], strict=True)
+        )
         edges = sorted({*np.round([t for t, _, _ in events], 9).tolist(), segment.end, segment.begin})
         out, t, k = np.empty((len(segment.outputs), len(x))), segment.begin, 0
         for edge in edges:
@@ -72,22 +73,40 @@ class SciPy:
                 k += 1
         return x, rate, out
 
-    def _advance(self, age: float, x: Array, rate: list[float], q: list[float], begin: float, end: float,
-                 outputs: Array) -> tuple[Array, Array]:
+    def _advance(
+        self, age: float, x: Array, rate: list[float], q: list[float], begin: float, end: float, outputs: Array
+    ) -> tuple[Array, Array]:
         if end - begin < 1e-12:
             return x, np.empty((0, len(x)))
         rates = self.rates
         inner = outputs[outputs < end - 1e-9]
         if self.method == "lsoda":
             grid = np.concatenate([[begin], inner, [end]])
-            found = odeint(lambda t, y: rates(age + t, y.tolist(), rate, q), x, grid, rtol=self.rtol, atol=self.atol,
-                           tfirst=True, h0=min(self.restart, end - begin), mxstep=100000)
+            found = odeint(
+                lambda t, y: rates(age + t, y.tolist(), rate, q),
+                x,
+                grid,
+                rtol=self.rtol,
+                atol=self.atol,
+                tfirst=True,
+                h0=min(self.restart, end - begin),
+                mxstep=100000,
+            )
         else:
             stops, rows = np.concatenate([inner, [end]]), [x]
             for left, right in zip(np.concatenate([[begin], inner]), stops, strict=True):
                 step = min(self.restart, right - left)
-                rows.append(solve_ivp(lambda t, y: rates(age + t, y.tolist(), rate, q), (left, right), rows[-1],
-                                      method="DOP853", rtol=max(self.rtol, 3e-14), atol=self.atol, first_step=step,
-                                      t_eval=[right]).y[:, -1])
+                rows.append(
+                    solve_ivp(
+                        lambda t, y: rates(age + t, y.tolist(), rate, q),
+                        (left, right),
+                        rows[-1],
+                        method="DOP853",
+                        rtol=max(self.rtol, 3e-14),
+                        atol=self.atol,
+                        first_step=step,
+                        t_eval=[right],
+                    ).y[:, -1]
+                )
             found = np.array(rows)
-        return found[-1].copy(), found[1: 1 + len(outputs)]
+        return found[-1].copy(), found[1 : 1 + len(outputs)]

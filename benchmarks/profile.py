@@ -1,0 +1,121 @@
+"""Where the engine's time goes: nanoseconds per patient and sub-step, by piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.engine import run
+from benchmarks.figures import Figure, Part
+from benchmarks.measure import repeated, say
+from benchmarks.problem import SPEED_REGIMEN, case_of, population, weekly
+from benchmarks.timeline import Case
+from ipex_pd.numerics import integrate, program, stiff
+from ipex_pd.numerics.mesh import Mesh, build_mesh, event_times
+from ipex_pd.numerics.schedule import Schedule
+from ipex_pd.numerics.solve import SolverOptions, grading_for, rate_class
+
+BATCH = 256
+LOOPS = 50
+
+
+def measure(*, quick: bool) -> Part:
+    """One batch of 256 patients of the speed regimen, 36 days; single pieces are timed in compiled loops."""
+    patients, repeats = (8, 1) if quick else (BATCH, 5)
+    case = case_of(population(patients, seed=1), SPEED_REGIMEN, weekly(0.1))
+    pieces = _Pieces(case)
+    figures = [_figure(f"{name}", work, count * patients, repeats) for name, work, count in pieces.all()]
+    say("profile: the whole of solve()")
+    options = SolverOptions(audit="off", threads=1)
+    _, whole, _ = repeated(lambda: run(case, options), repeats)
+    steps = pieces.mesh.steps
+    figures.append(
+        Figure(
+            "all of `solve` without audit",
+            1e9 * whole / steps / patients,
+            "ns",
+            note=f"{steps} sub-steps in {case.times[-1]:.0f} days; {1000 * whole / patients:.2f} ms a patient",
+        )
+    )
+    return Part("profile", figures, {"patients": patients, "sub_steps": steps})
+
+
+def _figure(name: str, work: Callable[[], Any], count: int, repeats: int) -> Figure:
+    first, median, _ = repeated(work, repeats)
+    say(f"profile: {name}: {1e9 * median / count:.0f} ns")
+    return Figure(name, 1e9 * median / count, "ns", note=f"first call {first:.1f} s")
+
+
+class _Pieces:
+    """The pieces of a sub-step on the mesh of a case."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.system = case.system
+        self.schedule: Schedule = case.schedule.rows(len(case.age))
+        self.theta = {n: jnp.asarray(v) for n, v in case.theta.items()}
+        self.age, self.x = jnp.asarray(case.age), jnp.asarray(case.start)
+        self.lags = np.asarray(program.lags_of(self.system, self.schedule, self.theta, self.age, self.x))
+        rate = rate_class(stiff.fastest_rate(self.system, self.theta, self.age, self.x))
+        grading = grading_for("default", float(np.median(rate)))
+        self.mesh: Mesh = build_mesh(self.system, self.schedule, self.lags, case.times, grading, separate=False)
+        self.layout = program.layout_for(self.system, self.schedule, self.mesh)
+        self.carry = program.start(self.layout, self.theta, self.age, self.x)
+
+    def all(self) -> list[tuple[str, Callable[[], Any], int]]:
+        """(name, work, how many sub-steps or calls one work is)."""
+        blocks = program.padded(self.mesh, program.BLOCK)
+        return [
+            ("one disease right-hand side (twelve in a sub-step)", self._looped(self._rates), LOOPS),
+            ("drugs, effects and DOP853 of a sub-step", self._looped(self._advance), LOOPS),
+            ("a sub-step with its events, compiled block", self._block(blocks), program.BLOCK),
+            ("rows of the mesh for the compiled block (host)", lambda: self._rows(blocks), program.BLOCK),
+            ("building the mesh (host)", self._mesh, self.mesh.steps),
+        ]
+
+    def _looped(self, piece: Callable[[Any], Any]) -> Callable[[], Any]:
+        compiled = jax.jit(lambda x: jax.lax.fori_loop(0, LOOPS, lambda i, y: piece(y), x))
+        return lambda: jax.block_until_ready(compiled(self.x))
+
+    def _rates(self, x: Any) -> Any:
+        model = self.system.model
+        u = jnp.full((len(model.effects), x.shape[1]), 0.3)
+        constants = model.prepare(self.theta)[0]
+        rates = [jnp.broadcast_to(r, x.shape[1:]) for r in model.rates(self.age, x, u, self.theta, constants)]
+        return x + 1e-6 * jnp.stack(rates)
+
+    def _advance(self, x: Any) -> Any:
+        advance = integrate.mesh_advance(self.layout, self.theta)
+        dosed = tuple(a + 1.0 for a in self.carry.amounts)
+        carry = self.carry._replace(x=x, amounts=dosed)
+        return advance(carry, self.age, jnp.full(x.shape[1], 0.2))[0]
+
+    def _rows(self, mesh: Mesh) -> Any:
+        table = event_times(self.schedule, self.lags, self.mesh.shared)
+        return program.slots_of(
+            mesh,
+            self.schedule,
+            program.lookup(self.schedule),
+            self.lags,
+            table,
+            slice(0, program.BLOCK),
+            event_names=program.event_names(self.layout),
+        )
+
+    def _block(self, mesh: Mesh) -> Callable[[], Any]:
+        slots = self._rows(mesh)
+        membership = program.orders_of(self.system, self.schedule, self.layout.orders)
+        return lambda: jax.block_until_ready(
+            program.block(self.layout, self.theta, self.age, membership, self.carry, slots)
+        )
+
+    def _mesh(self) -> Any:
+        begin = time.perf_counter()
+        grading = grading_for("default", 4.0)
+        build_mesh(self.system, self.schedule, self.lags, self.case.times, grading, separate=False)
+        return time.perf_counter() - begin

@@ -7,7 +7,7 @@ Jacobian of new effector cells and ``V`` that of all other change (sign reversed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -112,3 +112,51 @@ def host_share(values: Mapping[str, float]) -> float:
 def untreated(values: Mapping[str, float]) -> float:
     """R0 of an untreated child before disease, with the residual function in `values`. Raises: ModelError."""
     return reproduction_number(values, values["residual_function"] * host_share(values))
+
+
+@dataclass(frozen=True)
+class ClassThreshold:
+    """Where the typical child of a FOXP3 class stands beside the threshold, before disease and untreated.
+
+    Attributes:
+        name: of the class.
+        residual_function: suppression by one host Treg cell, healthy = 1 [fraction].
+        functional_percent: functional Treg cells of CD4 cells [percent].
+        reproduction_number: R0 [1].
+        donor_percent: donor Treg cells of CD4 cells, beside the host's own, that bring R0 to 1 [percent]; 0 below it.
+    """
+
+    name: str
+    residual_function: float
+    functional_percent: float
+    reproduction_number: float
+    donor_percent: float
+
+
+def class_thresholds(values: Mapping[str, float], functions: Mapping[str, float]) -> tuple[ClassThreshold, ...]:
+    """The threshold of each class, the gravest first.
+
+    Args:
+        values: parameters of the disease by name.
+        functions: residual function of each class [fraction].
+
+    Raises:
+        ModelError: a parameter has no value.
+    """
+    held, needed = host_share(values), threshold_share(values)
+    rows = []
+    for name, function in sorted(functions.items(), key=lambda item: item[1]):
+        own = function * held
+        number = reproduction_number(values, own)
+        rows.append(ClassThreshold(name, function, 100 * own, number, 100 * max(needed - own, 0.0)))
+    return tuple(rows)
+
+
+def threshold_markdown(rows: Iterable[ClassThreshold]) -> str:
+    """The rows of `class_thresholds` as a Markdown table."""
+    head = ("class", "residual function", "functional Treg, % of CD4", "R0", "donor Treg for R0 = 1, % of CD4")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        numbers = (row.residual_function, row.functional_percent, row.reproduction_number, row.donor_percent)
+        lines.append(f"| {row.name} | {' | '.join(f'{number:.3g}' for number in numbers)} |")
+    return "\n".join(lines) + "\n"

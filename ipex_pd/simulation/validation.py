@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -39,7 +40,7 @@ class Row:
         observed, statistic, spread, interval: published value, what it is, its spread in words and as an interval.
         predicted: the same statistic over the virtual group.
         median, low, high: over the virtual group; low and high are 5 and 95 %.
-        typical: the subject with typical parameters and covariates.
+        typical: the subject with typical parameters and covariates; `nan` where cells are followed.
         verdict: whether `predicted` is inside the published interval.
         independent: False when the published number is, or fitted, an input of the model.
         caution, reason: what weakens the comparison; why the prediction misses.
@@ -293,9 +294,11 @@ def _unused(found: Observations) -> list[Unused]:
 
 def _question(asked: Observation) -> str:
     words = QUANTITIES[asked.quantity][1]
+    if asked.quantity == "relative_dose" and asked.by == "level":
+        words = words.replace("exposure", "trough")
     of = f" of {asked.of} drug" if asked.of else ""
     per = f" per {asked.per}{' of dose' if asked.per.startswith('mg') else ''}" if asked.per else ""
-    head = f"{asked.part}: " if asked.part else ""
+    head = f"{asked.part}: " if asked.part and asked.part not in words else ""
     if asked.quantity in ("level", "detectable", "steady_state_volume"):
         span = f", at {_time(asked.end)}" if asked.quantity == "level" else ""
     else:
@@ -304,7 +307,11 @@ def _question(asked: Observation) -> str:
 
 
 def _time(days: float) -> str:
-    return f"{24 * days:g} h" if days < 2 else f"day {days:g}"
+    if days < 2:
+        return f"{24 * days:.3g} h"
+    whole = math.floor(days + 1e-6)
+    hours = 24 * (days - whole)
+    return f"day {whole}" if hours < 0.01 else f"day {whole} + {hours:.3g} h"
 
 
 def _group_in_words(study: Study) -> str:

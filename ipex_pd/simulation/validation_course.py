@@ -42,10 +42,9 @@ def course_row(subject: str, asked: CourseObservation, size: int, seed: int) -> 
         blank_row(subject, asked, ", ".join(regimen.drugs), None),
         quantity=f"{asked.quantity.replace('_', ' ')}, {question} after {asked.after.replace('_', ' ')}",
         people=f"{asked.description}; simulated: `{asked.patient}`",
-        doses=f"`{regimen.name}`" if asked.regimen else " ".join(regimen.in_words()),
+        doses=f"Regimen `{regimen.name}`." if asked.regimen else " ".join(regimen.in_words()),
     )
-    # a course has no typical subject of its own: the median stands for it
-    return filled(row, values, float(np.median(values)), asked.spread)
+    return filled(row, values, math.nan, asked.spread)
 
 
 def rate_row(subject: str, asked: ParameterObservation) -> Row:

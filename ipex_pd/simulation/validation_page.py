@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from ipex_pd.simulation.validation import NEAR, Row, Unused, Validation
@@ -74,9 +75,12 @@ def _section(subject: str, rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     notes: dict[str, int] = {}
+    before = ""
     for row in rows:
         marks = [notes.setdefault(text, len(notes) + 1) for text in _remarks(row)]
-        lines.append(_line(row, marks))
+        who = _who(row)
+        lines.append(_line(row, "″" if who == before else who, marks))
+        before = who
     lines += ["", *(f"{number}. {text}" for text, number in notes.items())]
     return "\n".join([*lines, "", "Sources: " + _sources(rows) + "."]) + "\n"
 
@@ -90,18 +94,22 @@ def _remarks(row: Row) -> list[str]:
     return [_sentence(text) for text in texts]
 
 
-def _line(row: Row, marks: Sequence[int]) -> str:
-    unit = "" if row.unit == "1" else f" {row.unit}"
+def _who(row: Row) -> str:
     n = f" (n = {row.n})" if row.n else ""
-    model = f" Model: `{row.drug}`." if row.drug != row.subject else ""
+    model = f"Model: `{row.drug}`." if row.drug != row.subject else ""
+    return " ".join(part for part in (_sentence(row.people + n), row.doses, model) if part)
+
+
+def _line(row: Row, who: str, marks: Sequence[int]) -> str:
+    unit = "" if row.unit == "1" else f" {row.unit}"
     cells = [
         row.id,
-        f"{row.people}{n}. {row.doses}{model}",
+        who,
         row.quantity,
         f"{_number(row.observed)}{unit} ({', '.join(x for x in (row.statistic, row.spread) if x)})",
         _number(row.predicted),
         f"{_number(row.low)}–{_number(row.high)}" if row.low != row.high else "",
-        _number(row.typical),
+        _number(row.typical) if math.isfinite(row.typical) else "",
         f"{row.ratio:.2f}",
         _SIGNS[row.verdict],
         ", ".join(str(mark) for mark in marks),

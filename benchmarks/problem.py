@@ -15,7 +15,7 @@ from ipex_pd.numerics.solve import SolverOptions
 from ipex_pd.records.library import load_patient, load_regimen
 from ipex_pd.simulation import individuals
 from ipex_pd.simulation.population import Population, virtual_population
-from ipex_pd.simulation.simulation import disease, initial_state
+from ipex_pd.simulation.study import disease, initial_state
 
 YEAR = 365.25
 HERE = Path(__file__).parent

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ipex_pd.equations.ipex import ipex_model
-from ipex_pd.errors import UsageError
-from ipex_pd.numerics.body import FEMALE, body
-from ipex_pd.numerics.compiler import CompiledModel, compile_model
-from ipex_pd.numerics.drugs import bind_drug, concentration_names
-from ipex_pd.numerics.events import schedule_of
-from ipex_pd.numerics.schedule import DrugKinetics, Schedule, System, Values
+from ipex_pd.numerics.compiler import CompiledModel
+from ipex_pd.numerics.drugs import concentration_names
+from ipex_pd.numerics.schedule import Schedule
 from ipex_pd.numerics.solve import SolverOptions, Trajectory, solve
-from ipex_pd.records.library import citations, load_parameters
+from ipex_pd.records.library import citations
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.simulation import individuals
 from ipex_pd.simulation.draws import Array
 from ipex_pd.simulation.individuals import Shelves
 from ipex_pd.simulation.population import Population
 from ipex_pd.simulation.results import Simulation
+from ipex_pd.simulation.study import InterruptedSimulation, Study, output_grid, study
 from ipex_pd.simulation.tables import DoseTable, Exposure, TroughTable
 from ipex_pd.units import factor, parse_measure
 
@@ -32,33 +28,7 @@ if TYPE_CHECKING:
     from ipex_pd.records.parameters import ParameterSet
     from ipex_pd.records.patients import Patient
 
-YEAR = 365.25
-SURVIVED = "cumulative_hazard_"
 Progress = Callable[[int, int], Any]
-
-
-@lru_cache(maxsize=1)
-def disease() -> CompiledModel:
-    """The compiled disease."""
-    return compile_model(ipex_model())
-
-
-@lru_cache(maxsize=64)
-def _system(drugs: tuple[DrugKinetics, ...]) -> System:
-    """One system for each set of drugs, so that its compiled program is used again."""
-    return System(disease(), drugs, body)
-
-
-class InterruptedSimulation(KeyboardInterrupt):
-    """Ctrl-C during a simulation.
-
-    Attributes:
-        simulation: of the patients that were finished; None when there is none.
-    """
-
-    def __init__(self, simulation: Simulation | None, asked: int) -> None:
-        self.simulation = simulation
-        super().__init__(f"interrupted; finished patients: {0 if simulation is None else len(simulation)} of {asked}")
 
 
 def simulate(
@@ -96,20 +66,19 @@ def simulate(
         SimulationError: a schedule the solver cannot honour.
         InterruptedSimulation: on Ctrl-C; it holds the patients that were finished.
     """
-    population = individuals.as_population(patients)
-    times = _times(years, days, output_every, output_times)
-    given = individuals.shelves(regimen, parameters if parameters is not None else population.parameters)
-    model = disease()
-    theta = individuals.theta(population, model.model, given)
-    kinetics = {d.name: bind_drug(d) for d in given.drugs.values()}
-    system = _system(tuple(kinetics.values()))
-    jump = individuals.transplant_covariates(regimen.transplants, model.events["transplant"], given.transplant)
-    schedule = schedule_of(regimen, given.drugs, float(times[-1]), jump)
-    chosen = options or SolverOptions()
-    state = initial_state(population, model, theta, chosen)
-    age = np.array([p.age for p in population.patients])
-    found = solve(system, schedule, theta, age=age, output_times=times, state=state, options=chosen, progress=progress)
-    return _finished(_labelled(population, regimen, given, schedule, found, seed), found.finished)
+    times = output_grid(years, days, output_every, output_times)
+    asked = study(patients, regimen, times, parameters=parameters, options=options)
+    found = solve(
+        asked.system,
+        asked.schedule,
+        asked.theta,
+        age=asked.age,
+        output_times=times,
+        state=asked.state,
+        options=options,
+        progress=progress,
+    )
+    return _finished(_labelled(asked, regimen, found, seed), found.finished)
 
 
 def _finished(simulation: Simulation, finished: Array) -> Simulation:
@@ -119,68 +88,9 @@ def _finished(simulation: Simulation, finished: Array) -> Simulation:
     raise InterruptedSimulation(kept, len(simulation))
 
 
-def initial_state(
-    population: Population, model: CompiledModel, theta: Mapping[str, Array], options: SolverOptions
-) -> Values:
-    """States on day 0, name -> (patient,): the course since birth, then what the file states.
-
-    `born_untreated` children have lived untreated with their own parameters, `as_stated` ones as healthy children.
-    """
-    start = np.empty((len(model.states), len(population)))
-    healthy = load_parameters("foxp3_classes")
-    for age, rows in individuals.by_age(population):
-        own = {name: values[rows] for name, values in theta.items()}
-        ill = np.array([population.patients[row].history == "born_untreated" for row in rows])
-        for name in individuals.CLASS_PARAMETERS:
-            own[name] = np.where(ill, own[name], healthy[f"healthy__{name}"].value)
-        start[:, rows] = _lived(model, own, age, options)
-    for row, name in enumerate(model.states):
-        if name.startswith(SURVIVED):
-            start[row] = 0.0
-    filled = individuals.fill(start, model.states, individuals.start_overrides(population))
-    return dict(zip(model.states, filled, strict=True))
-
-
-def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options: SolverOptions) -> Array:
-    """States [S, P] at an age without drugs since birth."""
-    birth = np.zeros(len(theta[FEMALE]))
-    if age <= 0:
-        return np.asarray(model.initial(birth, theta))
-    course = solve(_system(()), Schedule(), theta, age=birth, output_times=np.array([age]), options=options)
-    if not course.finished.all():
-        raise InterruptedSimulation(None, birth.size)
-    last: Array = np.asarray(course.states)[-1]
-    return last
-
-
-def _times(years: float | None, days: float | None, every: str, times: ArrayLike | None) -> Array:
-    if times is not None:
-        if years is not None or days is not None:
-            raise UsageError("`output_times` beside a length", rule="Output times say how long already")
-        found = np.asarray(times, dtype=np.float64)
-        if found.size == 0 or np.any(np.diff(found) <= 0) or found[0] < 0:
-            raise UsageError("`output_times` do not rise from day 0 on", rule="Output times are rising days")
-        return found
-    if years is not None and days is not None:
-        raise UsageError("both `years` and `days`", rule="A length is stated once")
-    horizon = days if days is not None else (1.0 if years is None else years) * YEAR
-    step = parse_measure(every, where="output_every")
-    interval = step.value * factor(step.unit, "day")
-    if not horizon > 0 or not interval > 0:
-        raise UsageError(f"a horizon of {horizon:g} days, outputs every {every}", rule="Both are more than zero")
-    grid = np.arange(0.0, horizon, interval)
-    return np.append(grid, horizon) if horizon - grid[-1] > 1e-9 else grid
-
-
-def _labelled(
-    population: Population,
-    regimen: Regimen,
-    given: Shelves,
-    schedule: Schedule,
-    found: Trajectory,
-    seed: int,
-) -> Simulation:
-    values, units, meanings = quantities(disease(), given, found)
+def _labelled(asked: Study, regimen: Regimen, found: Trajectory, seed: int) -> Simulation:
+    population, given, schedule = asked.population, asked.shelves, asked.schedule
+    values, units, meanings = quantities(asked.system.model, given, found)
     return Simulation(
         times=np.asarray(found.times),
         values=values,
@@ -189,7 +99,7 @@ def _labelled(
         patients=population.labels,
         patient=population.name,
         regimen=regimen.name,
-        age=np.array([p.age for p in population.patients]),
+        age=asked.age,
         error=np.asarray(found.error),
         route=tuple(found.route),
         alive=np.asarray(found.alive),
@@ -314,3 +224,5 @@ def _sources(given: Shelves) -> tuple[Any, ...]:
             used |= dict.fromkeys(p.source.citations)
     return tuple((key, known[key].citation) for key in used if key in known)
 
+
+__all__ = ["InterruptedSimulation", "simulate"]

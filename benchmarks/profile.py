@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,15 @@ from benchmarks.figures import Figure, Part
 from benchmarks.measure import repeated, say
 from benchmarks.problem import SPEED_REGIMEN, case_of, population, weekly
 from benchmarks.timeline import Case
-from ipex_pd.numerics import integrate, program, stiff
+from ipex_pd.numerics import integrate, program
 from ipex_pd.numerics.mesh import Mesh, build_mesh, event_times
 from ipex_pd.numerics.schedule import Schedule
-from ipex_pd.numerics.solve import SolverOptions, grading_for, rate_class
+from ipex_pd.numerics.solve import SolverOptions, grading_for
 
 BATCH = 256
 LOOPS = 50
+SLOW = 4.0
+"""Fastest rate of an ordinary child's disease [1/day]: the class of the coarsest mesh."""
 
 
 def measure(*, quick: bool) -> Part:
@@ -61,9 +62,7 @@ class _Pieces:
         self.theta = {n: jnp.asarray(v) for n, v in case.theta.items()}
         self.age, self.x = jnp.asarray(case.age), jnp.asarray(case.start)
         self.lags = np.asarray(program.lags_of(self.system, self.schedule, self.theta, self.age, self.x))
-        rate = rate_class(stiff.fastest_rate(self.system, self.theta, self.age, self.x))
-        grading = grading_for("default", float(np.median(rate)))
-        self.mesh: Mesh = build_mesh(self.system, self.schedule, self.lags, case.times, grading, separate=False)
+        self.mesh: Mesh = self._mesh()
         self.layout = program.layout_for(self.system, self.schedule, self.mesh)
         self.carry = program.start(self.layout, self.theta, self.age, self.x)
 
@@ -114,8 +113,7 @@ class _Pieces:
             program.block(self.layout, self.theta, self.age, membership, self.carry, slots)
         )
 
-    def _mesh(self) -> Any:
-        begin = time.perf_counter()
-        grading = grading_for("default", 4.0)
-        build_mesh(self.system, self.schedule, self.lags, self.case.times, grading, separate=False)
-        return time.perf_counter() - begin
+    def _mesh(self) -> Mesh:
+        return build_mesh(
+            self.system, self.schedule, self.lags, self.case.times, grading_for("default", SLOW), separate=False
+        )

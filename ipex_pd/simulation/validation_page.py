@@ -19,7 +19,10 @@ Published observations are held against what the shipped drug models predict for
 Each study has a virtual group of {size} subjects (seed {seed}) with its covariates and the between-patient
 variability of the drug file; areas are taken by trapezoids and half-lives by log-linear slopes, as in the studies.
 Nothing was tuned to these numbers. Measurement error is not simulated. Rows about cells use the disease model, with
-{courses} virtual children. Observations, doses, groups and reasons stand in `parameters/observed/`.
+{courses} virtual children. Observations, doses, groups and reasons stand in `parameters/observed/`, one file a
+subject: a row is added there, as a study (kinetics), a course (cells, by the disease model) or a rate. That typical
+subjects also reproduce the exposures computed elsewhere from the same published parameters is a test
+(`tests/oracles/`).
 
 *predicted* is the statistic that was published (mean, median, geometric mean, or the typical subject of a model),
 *5–95 %* the spread over the virtual group, *typical* the subject with typical parameters and covariates, *ratio* is

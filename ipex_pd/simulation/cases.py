@@ -74,7 +74,7 @@ def case_markdown(table: pd.DataFrame) -> str:
 
 
 def _short(value: float) -> str:
-    return "never" if np.isinf(value) else f"{value:.3g}"
+    return "not yet" if np.isinf(value) else f"{value:.3g}"
 
 
 def _compared(item: Observation) -> bool:
@@ -157,8 +157,10 @@ def _verdict(item: Observation, observed: float, middle: list[float]) -> str:
         return f"{median:.0%} had died"
     if low <= observed <= high:
         return "within"
-    words = ("later", "earlier") if item.quantity == "diabetes" else ("above", "below")
-    return f"model {words[0] if observed < low else words[1]}"
+    if item.quantity == "diabetes":
+        return "model later" if observed < low else "model earlier"
+    by = f"{median - observed:+.2g} SD" if item.unit == "SD" else f"{median / observed:.2g} times"
+    return f"model {'above' if observed < low else 'below'}, {by}"
 
 
 def _diabetes(sim: Simulation) -> Array:

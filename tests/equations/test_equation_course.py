@@ -107,12 +107,34 @@ def test_survival_on_drugs_of_a_mixed_group(child):
         (0.0, {"mtor": 1.2}), (0.02, {"calcineurin": 0.8, "steroid": 0.4}), (0.04, {"mtor": 1.0}),
         (0.05, {"calcineurin": 1.0}), (0.06, {"mtor": 0.8, "steroid": 0.3}), (0.07, {"calcineurin": 1.0}),
     ]  # fmt: skip
-    alive = []
+    alive, infection, other = [], 0.0, 0.0
     for function, potencies in group:
         course = child.live(16.5, ((300.0, 9999.0, potencies),), residual_function=function)
         start, end = np.interp([1.5 * YEAR, 16.5 * YEAR], course["t"], course["survival"])
         alive.append(end / start)
-    assert 0.75 < np.mean(alive) < 0.99
+        if end / start > 0.5:
+            infection += course["cumulative_hazard_infection"][-1] - at_start(course, "cumulative_hazard_infection")
+            other += course["cumulative_hazard_disease"][-1] - at_start(course, "cumulative_hazard_disease")
+    assert np.mean(alive) == pytest.approx(0.868, abs=0.08)
+    assert infection > 5 * other
+
+
+def at_start(course, hazard):
+    return np.interp(1.5 * YEAR, course["t"], course[hazard])
+
+
+def test_immunosuppression_costs_infections(child):
+    """Hazard ratio 3.1 at 10 mg prednisone a day or more (D256), here half of the full steroid effect."""
+    free = child.live(3, **HEALTHY)["cumulative_hazard_infection"][-1]
+    for potencies, ratio in (({"steroid": 1.0}, 3.1), ({"calcineurin": 1.0}, 2.0), ({"mtor": 1.0}, 2.0)):
+        given = child.live(3, ((0.0, 9999.0, potencies),), **HEALTHY)["cumulative_hazard_infection"][-1]
+        assert given / free == pytest.approx(ratio, rel=0.03)
+
+
+def test_serious_infections_are_fatal_ones_over_the_case_fatality(transplanted, disease):
+    fatality, share = disease["infection_fatality"].value, disease["transplant_infection_share"].value
+    fatal = transplanted["cumulative_hazard_infection"] + share * transplanted["cumulative_hazard_transplant"]
+    np.testing.assert_allclose(transplanted["cumulative_hazard_serious_infection"], fatal / fatality, rtol=1e-12)
 
 
 @pytest.fixture(scope="module")

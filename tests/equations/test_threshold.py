@@ -1,13 +1,17 @@
 """The tolerance threshold, derived and in numbers."""
 
+from pathlib import Path
+
 import pytest
 import sympy
 
 from ipex_pd.equations.threshold import (
+    class_thresholds,
     functional_treg_share,
     host_share,
     reproduction_number,
     threshold,
+    threshold_markdown,
     threshold_share,
     untreated,
 )
@@ -79,3 +83,25 @@ def test_a_missing_value_is_named(disease):
     values = {k: v for k, v in disease.values().items() if k != "suppression_half"}
     with pytest.raises(ModelError, match="`suppression_half` has no value"):
         threshold_share(values)
+
+
+def rows_of(disease, classes):
+    functions = {name: classes[f"{name}__residual_function"].value for name in ("healthy", *CLASSES)}
+    return class_thresholds(disease.values(), functions)
+
+
+def test_table_of_the_classes(disease, classes):
+    rows = {row.name: row for row in rows_of(disease, classes)}
+    assert rows["healthy"].reproduction_number == pytest.approx(0.27, abs=0.01)
+    assert rows["healthy"].donor_percent == 0.0
+    for name in CLASSES:
+        row = rows[name]
+        assert row.reproduction_number > 1
+        assert reproduction_number(
+            disease.values(), (row.functional_percent + row.donor_percent) / 100
+        ) == pytest.approx(1.0)
+
+
+def test_the_page_on_the_disease_shows_the_table(disease, classes):
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "disease.md"
+    assert threshold_markdown(rows_of(disease, classes)) in page.read_text(encoding="utf-8")

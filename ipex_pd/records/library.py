@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.drugs import Drug
+from ipex_pd.records.measurements import Measurements
 from ipex_pd.records.observations import Observations
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
@@ -31,7 +32,7 @@ KINDS: dict[str, tuple[type[Record], str]] = {
 """Kind of record -> its type and its shelf."""
 
 _SINGULAR = {"parameters": "parameter set", "drugs": "drug", "patients": "patient", "regimens": "regimen"}
-_NOT_SETS = {"sources"}
+_NOT_SETS = {"sources", "measurements"}
 
 
 @cache
@@ -137,6 +138,21 @@ def load_observations(name: str | os.PathLike[str]) -> Observations:
         raise UnknownKeyError(f"`{os.fspath(name)}` is not a file of observations", rule=nearest_hint(str(name), known))
     document = _document(Path(name) if _is_path(name) else known[str(name)])
     record, faults = build(Observations, document)
+    if record is not None:
+        faults = unknown_citations(record, {*citations(), *record.sources}, document)
+    if record is None or faults:
+        raise first(faults)
+    return record
+
+
+def load_measurements(path: str | os.PathLike[str] | None = None) -> Measurements:
+    """What the clinic measures, with its errors and limits: the shipped file, or one of the same form.
+
+    Raises:
+        RecordError: a file that breaks a rule (with its line).
+    """
+    document = _document(shelf() / "parameters" / "measurements.yaml" if path is None else Path(path))
+    record, faults = build(Measurements, document)
     if record is not None:
         faults = unknown_citations(record, {*citations(), *record.sources}, document)
     if record is None or faults:

@@ -200,7 +200,7 @@ class _March:
             covariates = {n: np.asarray(v)[m] for n, v in self.wide.transplants.items()}
             size = self.case.start.shape[0]
             after = self.case.system.model.apply("transplant", self.x[:size], self.case.theta, covariates)
-            self.x[:size] = np.asarray(after)
+            self.x = np.concatenate([np.asarray(after), self.x[size:]])
 
     def _titrate(self, j: int) -> None:
         rule = self.case.schedule.titrations[j]

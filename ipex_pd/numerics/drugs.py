@@ -78,10 +78,21 @@ def _bioavailability(drug: Drug) -> Callable[[Arrays, Arrays, Array, Arrays], Ar
         value = _adjusted(relations, theta[f"{drug.name}.bioavailability"], covariates)
         for relation in relations:
             if isinstance(relation, DoseRelation):
-                value = value * relation.dose_factor(jnp, covariates, amount, daily)
+                value = value * relation.dose_factor(jnp, covariates, amount, _by_drug(relation, daily))
         return value
 
     return bioavailability
+
+
+def _by_drug(relation: Relation, daily: Arrays) -> dict[str, Array]:
+    """Daily doses by the names that a relation uses: `<drug>_<variant>` counts as the drug."""
+    names = getattr(relation, "companions", {})
+    found: dict[str, Array] = {}
+    for given, dose in daily.items():
+        for name in names:
+            if given == name or given.startswith(f"{name}_"):
+                found[name] = found.get(name, 0.0) + dose
+    return found
 
 
 def _total_over_unbound(drug: Drug, theta: Arrays, c: Array) -> Array:

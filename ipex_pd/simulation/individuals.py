@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipex_pd.errors import SimulationError, nearest_hint
+from ipex_pd.errors import RecordError, SimulationError, nearest_hint
 from ipex_pd.records.library import load_drug, load_parameters
 from ipex_pd.records.relations import COVARIATES, SWITCH_DEFAULTS
 from ipex_pd.simulation.draws import Array
@@ -63,6 +63,18 @@ def as_population(patients: Patient | Population) -> Population:
     return Population(
         name=patients.name, patients=(patients,), index=np.zeros(1, dtype=np.int64), seed=0, varies=frozenset()
     )
+
+
+def require_size(population: Population, regimen: Regimen) -> None:
+    """Refuse doses by body size for a child whose file states no weight. Raises: RecordError."""
+    for patient in population.patients:
+        if regimen.needs_weight() and patient.weight_kg is None and patient.weight_z is None:
+            raise RecordError(
+                f"`{patient.name}` has no weight, and `{regimen.name}` doses by body size",
+                where=patient.name,
+                rule="Doses in mg/kg or mg/m2 need the weight at the start",
+                cure="Write `weight: {value: 7.5 kg, source: ...}` or `weight_z: ...` in the patient file",
+            )
 
 
 def theta(population: Population, model: Model, given: Shelves) -> dict[str, Array]:
@@ -213,4 +225,13 @@ def assumed(sets: Sequence[ParameterSet], patients: Sequence[Patient]) -> tuple[
     ]
     child = patients[0]
     own = [f"{child.name}: {what} = {value} ({why.reason})" for what, value, why in child.facts() if why.assumed]
-    return (*own, *lines)
+    return (*own, *_left_out(child), *lines)
+
+
+def _left_out(child: Patient) -> list[str]:
+    stated = child.covariates()
+    missing = {name: value for name, value in REFERENCES.items() if name not in stated}
+    lines = [f"{child.name}: {name} = {value:g} (not stated)" for name, value in missing.items()]
+    if child.height_cm is None and child.height_z is None:
+        lines.append(f"{child.name}: height (not stated; from the course before day 0, the median at birth)")
+    return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ipex_pd.numerics.compiler import CompiledModel
 from ipex_pd.numerics.drugs import concentration_names
-from ipex_pd.numerics.schedule import Schedule
+from ipex_pd.numerics.schedule import Schedule, Titration
 from ipex_pd.numerics.solve import SolverOptions, Trajectory, solve
 from ipex_pd.records.library import citations
 from ipex_pd.records.regimens import Regimen
@@ -107,7 +107,7 @@ def _labelled(asked: Study, regimen: Regimen, found: Trajectory, seed: int) -> S
         exposures=_exposures(regimen, given),
         doses=_doses(schedule, found, len(population)),
         troughs=_troughs(schedule, found),
-        warnings=_warnings(regimen, schedule, found, population),
+        warnings=_warnings(regimen, schedule, found, population, units),
         assumptions=(*population.assumptions, *individuals.assumed(given.sets(), population.patients)),
         sources=_sources(given),
     )
@@ -186,7 +186,9 @@ def _troughs(schedule: Schedule, found: Trajectory) -> TroughTable:
     )
 
 
-def _warnings(regimen: Regimen, schedule: Schedule, found: Trajectory, population: Population) -> tuple[str, ...]:
+def _warnings(
+    regimen: Regimen, schedule: Schedule, found: Trajectory, population: Population, units: Mapping[str, str]
+) -> tuple[str, ...]:
     lines: list[str] = []
     lost = [label for label, fine in zip(population.labels, np.asarray(found.alive), strict=True) if not fine]
     if lost:
@@ -195,7 +197,8 @@ def _warnings(regimen: Regimen, schedule: Schedule, found: Trajectory, populatio
     for index, aim in enumerate(schedule.titrations):
         rows = np.flatnonzero(schedule.sample_titration == index)
         if rows.size:
-            lines += _reach(aim, np.asarray(found.troughs)[rows], np.asarray(found.multipliers)[rows])
+            unit = units[aim.drug]
+            lines += _reach(aim, unit, np.asarray(found.troughs)[rows], np.asarray(found.multipliers)[rows])
     donors = {donor for p in population.patients for donor in p.donors}
     for transplant in regimen.transplants:
         if donors and transplant.donor not in donors:
@@ -204,14 +207,15 @@ def _warnings(regimen: Regimen, schedule: Schedule, found: Trajectory, populatio
     return tuple(lines)
 
 
-def _reach(aim: Any, troughs: Array, multipliers: Array) -> list[str]:
-    short = (multipliers[-1] >= aim.largest * (1 - 1e-9)) & (troughs[-1] < aim.low)
+def _reach(aim: Titration, unit: str, troughs: Array, multipliers: Array) -> list[str]:
+    in_force = multipliers[-2] if len(multipliers) > 1 else np.ones_like(multipliers[-1])
+    short = (in_force >= aim.largest * (1 - 1e-9)) & (troughs[-1] < aim.low)
     if not short.any():
         return []
-    reached = np.median(troughs[-1][short])
+    window, reached = f"{aim.low:g} to {aim.high:g} {unit}", f"{np.median(troughs[-1][short]):.3g} {unit}"
     return [
-        f"{aim.drug}: the trough target {aim.low:g} to {aim.high:g} was not reached at the largest dose allowed in "
-        f"{int(short.sum())} of {short.size} patients (median trough there {reached:.3g})"
+        f"{aim.drug}: the trough target {window} was not reached at the largest dose allowed in "
+        f"{int(short.sum())} of {short.size} patients (median trough there {reached})"
     ]
 
 

@@ -110,10 +110,11 @@ def study(
         options: of the solver, for the course before day 0.
 
     Raises:
-        RecordError: a drug or transplant choice that the records do not know.
+        RecordError: a drug or transplant choice that the records do not know, or doses by size for a child without one.
         InterruptedSimulation: on Ctrl-C before day 0 is reached.
     """
     population = individuals.as_population(patients)
+    individuals.require_size(population, regimen)
     given = individuals.shelves(regimen, parameters if parameters is not None else population.parameters)
     model = disease()
     theta = individuals.theta(population, model.model, given)
@@ -158,7 +159,8 @@ def _lived(model: CompiledModel, theta: Mapping[str, Array], age: float, options
     birth = np.zeros(len(theta[FEMALE]))
     if age <= 0:
         return np.asarray(model.initial(birth, theta))
-    course = solve(_system(()), Schedule(), theta, age=birth, output_times=np.array([age]), options=options)
+    end = np.array([age])
+    course = solve(_system(()), Schedule(), theta, age=birth, output_times=end, options=options, observe=False)
     if not course.finished.all():
         raise InterruptedSimulation(None, birth.size)
     last: Array = np.asarray(course.states)[-1]

@@ -33,7 +33,12 @@ class Measure(NamedTuple):
 def _registry() -> Any:
     import pint
 
-    registry: Any = pint.UnitRegistry(cache_folder=None)
+    registry: Any
+    try:
+        registry = pint.UnitRegistry(cache_folder=":auto:")
+        registry.parse_units("mg")
+    except OSError:  # no place to keep the parsed definitions
+        registry = pint.UnitRegistry(cache_folder=None)
     for definition in _DEFINITIONS:
         # `percent` exists in recent pint; redefinition is harmless but noisy.
         if definition.split(" ")[0] not in registry:
@@ -48,8 +53,9 @@ def _unit(text: str) -> Any:
         return _registry().Unit("")
     # `m2`, `m3` as clinicians write them
     cleaned = re.sub(r"\bm([23])\b", r"m**\1", cleaned)
+    registry = _registry()
     try:
-        return _registry().parse_units(cleaned)
+        return registry.parse_units(cleaned)
     except Exception as error:
         raise UnitError(
             f"`{text}` is not a unit", rule="Units are written as in `mg/kg`, `L/h`, `ng/mL`, `1/day`, `cells/uL`, `1`"

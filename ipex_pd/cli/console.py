@@ -18,6 +18,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+WIDTH_OF_FILES = 160
+
 
 class Advance(Protocol):
     """Called as a piece of work is finished."""
@@ -84,7 +86,11 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    screen = Console(highlight=False, markup=False)
+    if not screen.is_terminal:
+        # in a file or pipe no screen is narrow, and broken words cannot be searched
+        screen.width = WIDTH_OF_FILES
+    screen.print(table)
 
 
 class Interrupted(IpexError):

@@ -37,11 +37,15 @@ def band(values: NDArray[np.float64]) -> Band:
     Args:
         values: shape (patient, ...).
     """
+    levels = [LOW_PERCENTILE, 50.0, HIGH_PERCENTILE]
+    if np.isfinite(values).all():
+        low, median, high = np.percentile(values, levels, axis=0)
+        return Band(median, low, high)
     usable = np.where(np.isfinite(values), values, np.nan)
     if not np.isfinite(usable).any():
         empty = np.full(values.shape[1:], np.nan)
         return Band(empty, empty, empty)
-    low, median, high = np.nanpercentile(usable, [LOW_PERCENTILE, 50.0, HIGH_PERCENTILE], axis=0)
+    low, median, high = np.nanpercentile(usable, levels, axis=0)
     return Band(median, low, high)
 
 

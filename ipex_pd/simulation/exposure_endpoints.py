@@ -49,16 +49,22 @@ def _pre_dose(times: Array, course: Array, doses: Array) -> Array:
 
 
 def days_on_drug(sim: Simulation, drug: str) -> Array:
-    """From the first dose to one usual interval after the last, at most to the horizon [day], (patient,)."""
+    """First dose, and one usual interval after the last or the horizon [day], (patient, 2); `nan` below two doses."""
     rows = sim.doses.rows(drug)
     given = np.where(sim.doses.amount[:, rows] > 0, sim.doses.times[:, rows], np.nan)
     return np.array([_span(np.sort(row[np.isfinite(row)]), sim.horizon) for row in given], dtype=np.float64)
 
 
-def _span(doses: Array, horizon: float) -> float:
+def _span(doses: Array, horizon: float) -> tuple[float, float]:
     if doses.size < 2:
-        return np.nan
-    return float(min(doses[-1] + np.median(np.diff(doses)), horizon) - doses[0])
+        return np.nan, np.nan
+    return float(doses[0]), float(min(doses[-1] + np.median(np.diff(doses)), horizon))
+
+
+def _average(sim: Simulation, drug: str, auc: str) -> Array:
+    spans = days_on_drug(sim, drug)
+    areas = [np.diff(np.interp(span, sim.times, course))[0] for span, course in zip(spans, sim[auc], strict=True)]
+    return np.asarray(areas / np.diff(spans, axis=1)[:, 0], dtype=np.float64)
 
 
 def _row_mean(table: Array) -> Array:
@@ -157,10 +163,10 @@ def _area(sim: Simulation, exposure: Exposure) -> list[Endpoint]:
                 f"average_{drug}",
                 f"{drug}: average concentration",
                 unit,
-                "area under the concentration over the days from the first dose to one interval after the last",
+                "over the days from the first dose to one interval after the last, the area taken between outputs",
                 "",
                 (auc,),
-                lambda sim: total(sim) / days_on_drug(sim, drug),
+                lambda sim: _average(sim, drug, auc),
                 drug=drug,
             )
         )

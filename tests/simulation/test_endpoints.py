@@ -98,6 +98,17 @@ def test_troughs_are_read_before_doses_and_not_before_the_first():
     assert endpoint(sim, "average_tacrolimus") == pytest.approx([8.0])
 
 
+def test_the_average_is_over_the_days_on_the_drug_and_not_its_washout():
+    days = np.arange(0.0, 101.0)
+    area = np.where(days < 28, 5.0 * days, 5.0 * 28 + 2.0 * (days - 28))
+    doses = DoseTable(("rituximab",) * 4, ("iv",) * 4, 7.0 * np.arange(4)[None], np.ones((1, 4)), np.zeros((1, 4)))
+    exposure = Exposure("rituximab", "rituximab", "auc_rituximab")
+    values = {"rituximab": np.ones((1, days.size)), "auc_rituximab": area[None]}
+    sim = made(days, values, exposures=(exposure,), doses=doses)
+    assert endpoint(sim, "average_rituximab") == pytest.approx([5.0])
+    assert endpoint(sim, "auc_rituximab") == pytest.approx([5.0 * 28 + 2.0 * 72])
+
+
 def test_sampled_troughs_go_first():
     sampled = TroughTable(("tacrolimus",) * 2, np.array([7.0, 14.0]), np.array([[4.0, 7.0]]), np.array([[1.2, 1.2]]))
     sim = dosed(WEEKS, np.full(WEEKS.size, 9.0), sampled)

@@ -88,7 +88,7 @@ def _period(order: Order) -> str:
 
 def _taper(order: Order) -> str:
     steps = [
-        f"{value:g} from day {order.start + day:g}" if value else f"none from day {order.start + day:g}"
+        f"{value:.3g} from day {order.start + day:g}" if value else f"none from day {order.start + day:g}"
         for day, value in levels(order.dose)[1:]
         if order.start + day < order.stop or not value
     ]

@@ -32,7 +32,7 @@ _FLOOR = 1e-3
 _OBSERVED = 32
 _SLOWEST_CLASS = 4.0
 _MARGIN = 1.0 / 3.0
-"""Share of the tolerance that an audit may use up: estimates were seen to fall short of the true error by up to three."""
+"""Share of the tolerance that an audit may use up: estimates fell short of the true error by up to a factor three."""
 
 
 def grading_for(accuracy: str, rate: float) -> Grading:

@@ -13,6 +13,7 @@ _HOME = {
     "load_parameters": "records.library",
     "load_patient": "records.library",
     "load_regimen": "records.library",
+    "measure": "simulation.measuring",
     "simulate": "simulation.simulation",
     "virtual_population": "simulation.population",
     "write_report": "report.html",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ipex_pd.records.library import load_patient as load_patient
     from ipex_pd.records.library import load_regimen as load_regimen
     from ipex_pd.report.html import write_report as write_report
+    from ipex_pd.simulation.measuring import measure as measure
     from ipex_pd.simulation.population import virtual_population as virtual_population
     from ipex_pd.simulation.simulation import simulate as simulate
 

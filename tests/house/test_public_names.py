@@ -23,6 +23,7 @@ def test_public_list_is_pinned():
         "load_parameters",
         "load_patient",
         "load_regimen",
+        "measure",
         "simulate",
         "virtual_population",
         "write_report",

@@ -169,18 +169,37 @@ class Measurement(Record):
         return (0.0 if self.kind == "lognormal" else float("-inf")), float("inf")
 
 
+class Assay(Record):
+    """Lower limit of quantification of the level of a drug, in a unit; its error stands in the drug's own file."""
+
+    unit: str
+    lloq: Limit
+
+    @model_validator(mode="after")
+    def _concentration(self) -> Assay:
+        if not measures(self.unit, "mg/L"):
+            raise fault(f"`{self.unit}` is not a mass concentration", kind="UnitError")
+        return self
+
+    def lloq_in(self, unit: str) -> Limit:
+        """The limit in another unit."""
+        return Limit(value=self.lloq.value * factor(self.unit, unit), source=self.lloq.source)
+
+
 class Measurements(Record):
     """A file of measurements.
 
     Attributes:
         name, description: what it is about.
         measurements: by name.
+        assays: of drugs, by the name of the drug.
         sources: citations that stand in the same file.
     """
 
     name: Name
     description: str = Field(min_length=1)
     measurements: dict[str, Measurement] = Field(min_length=1)
+    assays: dict[str, Assay] = Field(default_factory=dict)
     sources: dict[str, Citation] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -202,8 +221,12 @@ class Measurements(Record):
         return self
 
 
-def level_of(drug: Drug) -> Measurement:
+def level_of(drug: Drug, assays: Mapping[str, Assay] | None = None) -> Measurement:
     """The measured concentration of a drug, `<drug>_level`, with the residual error of its file.
+
+    Args:
+        drug: the drug, or a variant of it.
+        assays: limits of quantification by the name of the drug.
 
     Raises:
         RecordError: the file of the drug states no residual error.
@@ -214,13 +237,15 @@ def level_of(drug: Drug) -> Measurement:
             rule="Its file states no residual error",
             cure="Give a measurement of your own for it",
         )
-    measured = drug.concentration.names[0].replace("_", " ")
+    measured, unit = drug.concentration.names[0].replace("_", " "), drug.concentration.unit
+    assay = (assays or {}).get(drug.variant_of or drug.name)
     return Measurement(
         name=f"{drug.name}_level",
         quantity=drug.name,
-        unit=drug.concentration.unit,
+        unit=unit,
         meaning=f"{drug.name}, {measured} concentration; before the dose where one is given then (trough)",
-        error=_error_of(drug.residual, drug.concentration.unit),
+        error=_error_of(drug.residual, unit),
+        lloq=assay.lloq_in(unit) if assay else None,
     )
 
 

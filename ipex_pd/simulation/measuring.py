@@ -91,9 +91,10 @@ def measure(
 
 def measurable(simulation: Simulation) -> tuple[Measurement, ...]:
     """The shipped measurements whose quantity this simulation has, and the levels of the drugs given."""
-    shelf = tuple(item for item in load_measurements().measurements.values() if item.quantity in simulation)
+    record = load_measurements()
+    shelf = tuple(item for item in record.measurements.values() if item.quantity in simulation)
     drugs = [load_drug(exposure.drug) for exposure in simulation.exposures]
-    levels = (level_of(drug) for drug in drugs if drug.residual is not None)
+    levels = (level_of(drug, record.assays) for drug in drugs if drug.residual is not None)
     return (*shelf, *(item for item in levels if item.quantity in simulation))
 
 

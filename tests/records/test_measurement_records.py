@@ -8,10 +8,10 @@ import pytest
 
 from ipex_pd.errors import RecordError, SourceError, UnitError, UnknownKeyError
 from ipex_pd.records import library
-from ipex_pd.records.measurements import Measurement, Measurements, level_of
+from ipex_pd.records.measurements import Assay, Measurement, Measurements, level_of
 from ipex_pd.records.provenance import sources_in
 from ipex_pd.records.yamlfile import from_data
-from ipex_pd.units import same_dimension
+from ipex_pd.units import convert, same_dimension
 
 HEAD = "name: mine\ndescription: my own\nmeasurements:\n"
 IGE = """  ige:
@@ -85,6 +85,18 @@ def test_a_level_has_the_residual_error_of_its_drug(name: str) -> None:
     assert same_dimension(item.unit, "mg/L")
     assert item.error.source == drug.residual.source  # type: ignore[union-attr]
     assert getattr(item.error, "cv", 0.0) == drug.residual.proportional
+
+
+def test_limits_of_drugs_are_in_the_unit_of_the_drug() -> None:
+    assays = library.load_measurements().assays
+    assert set(assays) <= set(library.shipped("drugs"))
+    rituximab = level_of(library.load_drug("rituximab"), assays)
+    assert rituximab.lloq is not None
+    assert convert(rituximab.lloq.value, rituximab.unit, "mg/L") == pytest.approx(2)
+    variant = level_of(library.load_drug("tacrolimus_andrews_2018"), assays)
+    assert variant.lloq == assays["tacrolimus"].lloq
+    with pytest.raises(RecordError, match="`kg` is not a mass concentration"):
+        from_data(Assay, {"unit": "kg", "lloq": {"value": 1, "source": {"assumed": "an example"}}})
 
 
 def test_the_level_of_tacrolimus() -> None:

@@ -247,6 +247,13 @@ def test_the_level_of_a_drug_has_the_error_of_its_file() -> None:
     assert table["measured"].std() == pytest.approx(np.hypot(0.28, 0.21 * 6), rel=0.04)
 
 
+def test_the_level_of_a_drug_that_is_gone_is_below_its_limit() -> None:
+    given = (Exposure("ciclosporin", "ciclosporin"),)
+    sim = made(np.array([0.0]), {"ciclosporin": [[1e-20]]}, units={"ciclosporin": "ng/mL"}, exposures=given)
+    table = ipx.measure(sim, [0], seed=1)
+    assert table[["measured", "cens", "limit"]].iloc[0].tolist() == [50.0, 1, -np.inf]
+
+
 def test_patients_without_numbers_have_none() -> None:
     sim = made(np.array([0.0]), {"ige": np.array([[np.nan], [5.0]])}, units={"ige": "IU/mL"})
     table = ipx.measure(sim, [0], seed=1)

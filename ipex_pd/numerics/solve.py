@@ -245,7 +245,7 @@ def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int],
     if options.audit == "off" or not finished:
         return settled
     for level in _REFINEMENTS[1:-1]:
-        failed = _failed(settled, options.accepted)
+        failed = _failed(settled, _MARGIN * options.accepted)
         if not len(failed):
             return settled
         again, finished = run_chunks(
@@ -257,7 +257,8 @@ def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int],
     failed = _failed(settled, options.accepted)
     if len(failed) and options.route == "auto":
         rescued, _ = _general_round(job, failed, "the mesh did not reach the tolerance", None)
-        settled += rescued
+        best = _errors(settled)
+        settled += [a for a in rescued if a.error[0] < best[int(a.patients[0])]]
     return settled
 
 
@@ -267,12 +268,17 @@ def _groups(job: _Job, patients: np.ndarray) -> list[np.ndarray]:
     return [c for k in np.unique(classes) for c in chunks(patients[classes == k], job.options.chunk)]
 
 
-def _failed(answers: list[_Answer], accepted: float) -> np.ndarray:
+def _errors(answers: list[_Answer]) -> dict[int, float]:
+    """Last estimate on the mesh, by patient."""
     error: dict[int, float] = {}
     for answer in answers:
         if answer.route == "mesh":
             error.update(zip(answer.patients.tolist(), answer.error.tolist(), strict=True))
-    return np.array([p for p, e in error.items() if not e <= _MARGIN * accepted], int)
+    return error
+
+
+def _failed(answers: list[_Answer], accepted: float) -> np.ndarray:
+    return np.array([p for p, e in _errors(answers).items() if not e <= accepted], int)
 
 
 def _mesh_chunk(job: _Job, patients: np.ndarray, halt: threading.Event, level: int = 1) -> _Answer:

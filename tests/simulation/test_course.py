@@ -24,6 +24,7 @@ def boy(foxp3, age=0.0):
             "sex": "male",
             "age": {"value": f"{age} day", "source": ASSUMED},
             "foxp3": {"value": foxp3, "source": ASSUMED},
+            **({"weight_z": {"value": -1.5, "source": ASSUMED}} if age else {}),
         }
     )
 

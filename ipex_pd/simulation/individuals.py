@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -211,8 +211,6 @@ def by_age(population: Population) -> list[tuple[float, list[int]]]:
     ages = [patient.age for patient in population.patients]
     return [(age, [i for i, a in enumerate(ages) if a == age]) for age in sorted(set(ages))]
 
-
-Progress = Callable[[int, int], Any]
 
 
 def assumed(sets: Sequence[ParameterSet], patients: Sequence[Patient]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def simulate(
         options=options,
         progress=progress,
     )
-    return _finished(_labelled(asked, regimen, found, seed), found.finished)
+    return _finished(_labelled(asked, regimen, found), found.finished)
 
 
 def _finished(simulation: Simulation, finished: Array) -> Simulation:
@@ -88,7 +88,7 @@ def _finished(simulation: Simulation, finished: Array) -> Simulation:
     raise InterruptedSimulation(kept, len(simulation))
 
 
-def _labelled(asked: Study, regimen: Regimen, found: Trajectory, seed: int) -> Simulation:
+def _labelled(asked: Study, regimen: Regimen, found: Trajectory) -> Simulation:
     population, given, schedule = asked.population, asked.shelves, asked.schedule
     values, units, meanings = quantities(asked.system.model, given, found)
     return Simulation(
@@ -103,7 +103,7 @@ def _labelled(asked: Study, regimen: Regimen, found: Trajectory, seed: int) -> S
         error=np.asarray(found.error),
         route=tuple(found.route),
         alive=np.asarray(found.alive),
-        seed=population.seed if isinstance(population, Population) else seed,
+        seed=population.seed,
         exposures=_exposures(regimen, given),
         doses=_doses(schedule, found, len(population)),
         troughs=_troughs(schedule, found),

@@ -12,7 +12,6 @@ from ipex_pd.cli.options import (
     OutOption,
     OverwriteOption,
     PatientOption,
-    SeedOption,
     YearsOption,
     complete_regimen,
     input_files,
@@ -20,6 +19,7 @@ from ipex_pd.cli.options import (
     read_regimens,
 )
 from ipex_pd.cli.runs import RunFolder, guarded, interruptible
+from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
     from ipex_pd.simulation.results import Simulation
@@ -44,7 +44,10 @@ def simulate(
             "--population", min=1, help="Virtual patients drawn around the child; 1 is the child as described."
         ),
     ] = 1,
-    seed: SeedOption = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Seed of the virtual patients of --population; 1 when not given."),
+    ] = None,
     output_every: Annotated[
         str, typer.Option("--output-every", metavar="TIME", help="Time between outputs, with its unit.")
     ] = "7 day",
@@ -56,6 +59,14 @@ def simulate(
 
     Example: ipex-pd simulate --patient seidel_2009 --regimen prednisolone_tacrolimus --years 2
     """
+    if population == 1 and seed is not None:
+        raise UsageError(
+            f"nothing is drawn with seed {seed}",
+            where="--seed",
+            rule="One patient is the child as described; only virtual patients are drawn",
+            cure="Leave `--seed` out, or ask for virtual patients with `--population 20`",
+        )
+    drawn_with = 1 if seed is None else seed
     (name, treatment), *_ = read_regimens([regimen]).items()
     child = read_patient(patient)
     options = {
@@ -64,7 +75,7 @@ def simulate(
         "regimen": regimen,
         "years": years,
         "population": population,
-        "seed": seed,
+        "seed": drawn_with if population > 1 else None,
         "output_every": output_every,
     }
     folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
@@ -76,7 +87,7 @@ def simulate(
     from ipex_pd.simulation.simulation import simulate as run_simulation
 
     with guarded(folder), console.progress("Simulating", population, quiet=json) as advance:
-        group = child if population == 1 else virtual_population(child, population, seed=seed)
+        group = child if population == 1 else virtual_population(child, population, seed=drawn_with)
         try:
             simulation = interruptible(
                 lambda: run_simulation(
@@ -84,7 +95,6 @@ def simulate(
                     treatment,
                     years=years,
                     output_every=output_every,
-                    seed=seed,
                     progress=lambda done, total: advance(f"{done} of {total} patients", done),
                 )
             )

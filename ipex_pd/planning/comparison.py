@@ -141,7 +141,7 @@ def compare(
         regimens: at least two; by name, or a list whose members carry distinct names.
         years: how long.
         reference: the regimen that differences are taken from; the first when None.
-        seed: of what is random in the simulation and of the bootstrap.
+        seed: of the bootstrap; the patients were drawn with the population's own seed.
         output_every: interval of the output grid.
         options: of the solver.
         progress: called with the name and the result of every finished regimen.
@@ -158,9 +158,7 @@ def compare(
     simulations: dict[str, Simulation] = {}
     try:
         for name, regimen in ordered.items():
-            simulations[name] = simulate(
-                group, regimen, years=years, output_every=output_every, seed=seed, options=options
-            )
+            simulations[name] = simulate(group, regimen, years=years, output_every=output_every, options=options)
             if progress is not None:
                 progress(name, simulations[name])
     except KeyboardInterrupt as stop:

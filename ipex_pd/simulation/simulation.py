@@ -40,7 +40,6 @@ def simulate(
     output_every: str = "7 day",
     output_times: ArrayLike | None = None,
     parameters: ParameterSet | None = None,
-    seed: int = 0,
     options: SolverOptions | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
@@ -56,7 +55,6 @@ def simulate(
         output_every: interval of outputs with its unit, such as `7 day` or `2 h`.
         output_times: outputs at these days instead, rising from 0 or later.
         parameters: disease parameters; those of the population, else the shipped set, when None.
-        seed: kept with the result; the random effects have the population's own seed.
         options: of the solver.
         progress: called with (patients done, patients in all).
 

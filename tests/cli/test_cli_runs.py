@@ -163,6 +163,17 @@ def test_simulate_json_has_courses_with_units(stage, child, capsys):
     assert result["quantities"]["ige"]["unit"] == "IU/mL"
     assert len(result["quantities"]["ige"]["median"]) == len(result["times"]["values"])
     assert stage.asked["patients"] == f"child {child}"
+    assert "seed" not in stage.asked
+    assert result["seed"] is None
+
+
+def test_simulate_refuses_a_seed_where_nothing_is_drawn(stage, child, capsys):
+    asked = ["simulate", "--patient", child, "--regimen", "sirolimus", "--seed", "3", "--json"]
+    assert run(asked) == 2
+    assert "nothing is drawn with seed 3" in error_of(capsys)["what"]
+    assert run([*asked, "--population", "12"]) == 0
+    assert stage.asked["patients"] == (f"child {child}", 12, 3)
+    assert json.loads(capsys.readouterr().out)["seed"] == 3
 
 
 def test_simulate_population_and_its_table(stage, child, tmp_path, capsys):

@@ -38,8 +38,8 @@ def engine(monkeypatch):
     """A simulate() in closed form: hazard times frailty."""
     calls = []
 
-    def simulate(patients, regimen, *, years, output_every, seed, options):
-        calls.append((regimen.name, seed))
+    def simulate(patients, regimen, *, years, output_every, options):
+        calls.append(regimen.name)
         if regimen.hazard < 0:
             raise KeyboardInterrupt
         return outcome(regimen, np.asarray(patients))
@@ -56,7 +56,7 @@ NONE, SOME = PlainRegimen("none", 2e-3, healing=0.0), PlainRegimen("some", 1e-3)
 
 def test_differences_are_taken_in_the_same_patient(engine):
     table = compare(FRAILTY, [NONE, SOME], seed=4)
-    assert engine == [("none", 4), ("some", 4)]
+    assert engine == ["none", "some"]
     row = table.differences.set_index("endpoint").loc["survival"]
     expected = np.exp(-0.4 * FRAILTY) - np.exp(-0.8 * FRAILTY)
     assert row["regimen"] == "some"

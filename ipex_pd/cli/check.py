@@ -14,7 +14,11 @@ from ipex_pd.errors import IpexError, UsageError, nearest_hint
 
 def check(
     files: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE...", help="Parameter, drug, patient or regimen files.")
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE...",
+            help="Files of parameters, drugs, patients, regimens, measurements, observations or citations.",
+        ),
     ],
     json: JsonOption = False,
 ) -> None:
@@ -37,11 +41,11 @@ def check(
 
 def _behind(given: str) -> list[Path]:
     """The file itself, or every shipped file of that name (a drug and a regimen may share one)."""
-    from ipex_pd.records.library import KINDS, all_names, shipped
+    from ipex_pd.records.library import all_names, files_of
 
     if Path(given).is_file():
         return [Path(given)]
-    paths = [shipped(kind)[given] for kind in KINDS if given in shipped(kind)]
+    paths = files_of(given)
     if not paths:
         raise UsageError(
             f"`{given}` is neither a file nor a shipped name",

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.drugs import Drug
 from ipex_pd.records.measurements import Measurements
 from ipex_pd.records.observations import Observations
+from ipex_pd.records.orders import Dose
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
-from ipex_pd.records.provenance import Citation, load_citations, unknown_citations
+from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
-from ipex_pd.records.yamlfile import Document, build, first, read_document
+from ipex_pd.records.yamlfile import Document, Place, build, first, read_document
 
-AnyRecord = ParameterSet | Drug | Patient | Regimen
-R = TypeVar("R", ParameterSet, Drug, Patient, Regimen)
+AnyRecord = ParameterSet | Drug | Patient | Regimen | Observations | Measurements | Shelf
+P = ParamSpec("P")
+R = TypeVar("R", ParameterSet, Drug, Patient, Regimen, Observations, Measurements)
 
 KINDS: dict[str, tuple[type[Record], str]] = {
     "parameters": (ParameterSet, "parameters"),
@@ -29,8 +31,13 @@ KINDS: dict[str, tuple[type[Record], str]] = {
     "patients": (Patient, "treatments/patients"),
     "regimens": (Regimen, "treatments/regimens"),
 }
-"""Kind of record -> its type and its shelf."""
+"""Kind of record that is used by name -> its type and its shelf."""
 
+_TYPES: dict[str, type[Record]] = {kind: record for kind, (record, _) in KINDS.items()} | {
+    "observations": Observations,
+    "measurements": Measurements,
+    "citations": Shelf,
+}
 _SINGULAR = {"parameters": "parameter set", "drugs": "drug", "patients": "patient", "regimens": "regimen"}
 _NOT_SETS = {"sources", "measurements"}
 
@@ -59,7 +66,11 @@ def growth_file(name: str) -> Path:
 @cache
 def citations() -> Mapping[str, Citation]:
     """The shelf of citations, by key."""
-    return load_citations(shelf() / "parameters" / "sources.yaml")
+    return load_citations(_citations_file())
+
+
+def _citations_file() -> Path:
+    return shelf() / "parameters" / "sources.yaml"
 
 
 @cache
@@ -136,13 +147,7 @@ def load_observations(name: str | os.PathLike[str]) -> Observations:
     known = observed()
     if not _is_path(name) and name not in known:
         raise UnknownKeyError(f"`{os.fspath(name)}` is not a file of observations", rule=nearest_hint(str(name), known))
-    document = _document(Path(name) if _is_path(name) else known[str(name)])
-    record, faults = build(Observations, document)
-    if record is not None:
-        faults = unknown_citations(record, {*citations(), *record.sources}, document)
-    if record is None or faults:
-        raise first(faults)
-    return record
+    return _read("observations", Path(name) if _is_path(name) else known[str(name)], Observations)
 
 
 def load_measurements(path: str | os.PathLike[str] | None = None) -> Measurements:
@@ -151,13 +156,11 @@ def load_measurements(path: str | os.PathLike[str] | None = None) -> Measurement
     Raises:
         RecordError: a file that breaks a rule (with its line).
     """
-    document = _document(shelf() / "parameters" / "measurements.yaml" if path is None else Path(path))
-    record, faults = build(Measurements, document)
-    if record is not None:
-        faults = unknown_citations(record, {*citations(), *record.sources}, document)
-    if record is None or faults:
-        raise first(faults)
-    return record
+    return _read("measurements", _measurements_file() if path is None else Path(path), Measurements)
+
+
+def _measurements_file() -> Path:
+    return shelf() / "parameters" / "measurements.yaml"
 
 
 def resolve_drug(name: str, where: str = "") -> tuple[str, str]:
@@ -197,7 +200,11 @@ def _is_path(name: str | os.PathLike[str]) -> bool:
 
 
 def _load(kind: str, name: str | os.PathLike[str], expected: type[R]) -> R:
-    record, faults = _checked(kind, _document(_path(kind, name)))
+    return _read(kind, _path(kind, name), expected)
+
+
+def _read(kind: str, path: Path, expected: type[R]) -> R:
+    record, faults = _checked(kind, _document(path))
     if faults or not isinstance(record, expected):
         raise first(faults)
     return record
@@ -209,10 +216,15 @@ def _path(kind: str, name: str | os.PathLike[str]) -> Path:
     known = shipped(kind)
     if name in known:
         return known[str(name)]
-    raise UnknownKeyError(
-        f"`{os.fspath(name)}` is not a shipped {_SINGULAR[kind]}",
-        rule=nearest_hint(os.fspath(name), known),
-        cure="Rename it, or give the path of a YAML file",
+    raise _not_shipped(kind, os.fspath(name))
+
+
+def _not_shipped(kind: str, name: str, where: str = "") -> UnknownKeyError:
+    return UnknownKeyError(
+        f"`{name}` is not a shipped {_SINGULAR[kind]}",
+        where=where,
+        rule=nearest_hint(name, shipped(kind)),
+        cure="Rename it, or give the path of a YAML file" if not where else "Rename it",
     )
 
 
@@ -226,36 +238,79 @@ def _document(path: Path) -> Document:
 
 
 def _checked(kind: str, document: Document) -> tuple[Record | None, list[IpexError]]:
-    record, faults = build(KINDS[kind][0], document)
+    record, faults = build(_TYPES[kind], document)
     if record is None:
         return None, faults
     inline = getattr(record, "sources", {})
     faults = unknown_citations(record, {*citations(), *inline}, document)
-    if isinstance(record, Regimen):
-        faults += _drug_faults(record, document)
+    for place, name in _names_of_drugs(record):
+        faults += _told(resolve_drug, name, document.where(place))
+    for place, dose in _orders(record):
+        faults += _told(_require_order, dose, place, document)
+    if isinstance(record, Observations):
+        faults += _missing_records(record, document)
     return record, faults
 
 
-def _drug_faults(regimen: Regimen, document: Document) -> list[IpexError]:
+def _told(check: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> list[IpexError]:
+    try:
+        check(*arguments, **named)
+    except IpexError as error:
+        return [error]
+    return []
+
+
+def _orders(record: Record) -> Iterator[tuple[Place, Dose]]:
+    if isinstance(record, Regimen):
+        yield from _numbered(("doses",), record.doses)
+        for j, transplant in enumerate(record.transplants):
+            yield from _numbered(("transplants", j, "prophylaxis"), transplant.prophylaxis)
+    if isinstance(record, Observations):
+        for i, study in enumerate(record.studies):
+            yield from _numbered(("studies", i, "doses"), study.doses)
+        for i, course in enumerate(record.courses):
+            yield from _numbered(("courses", i, "doses"), course.doses)
+
+
+def _numbered(place: Place, doses: Iterable[Dose]) -> Iterator[tuple[Place, Dose]]:
+    return (((*place, i), dose) for i, dose in enumerate(doses))
+
+
+def _names_of_drugs(record: Record) -> Iterator[tuple[Place, str]]:
+    if isinstance(record, Measurements):
+        yield from ((("assays", name), name) for name in record.assays)
+    if isinstance(record, Observations):
+        for i, study in enumerate(record.studies):
+            for j, asked in enumerate(study.observations):
+                if asked.reference:
+                    yield ("studies", i, "observations", j, "reference"), asked.reference
+
+
+def _require_order(dose: Dose, place: Place, document: Document) -> None:
+    drug = load_drug(resolve_drug(dose.drug, document.where((*place, "drug")))[0])
+    drug.require_route(dose.route, document.where((*place, "route")))
+
+
+def _missing_records(record: Observations, document: Document) -> list[IpexError]:
     faults: list[IpexError] = []
-    places = [("doses", i) for i in range(len(regimen.doses))]
-    places += [
-        ("transplants", j, "prophylaxis", i)  # type: ignore[misc]
-        for j, transplant in enumerate(regimen.transplants)
-        for i in range(len(transplant.prophylaxis))
-    ]
-    for place, order in zip(places, regimen.orders, strict=True):
-        try:
-            load_drug(resolve_drug(order.drug, document.where((*place, "drug")))[0]).require_route(
-                order.route, document.where((*place, "route"))
-            )
-        except IpexError as error:
-            faults.append(error)
+    named = [("patients", ("courses", i, "patient"), course.patient) for i, course in enumerate(record.courses)]
+    named += [("regimens", ("courses", i, "regimen"), course.regimen) for i, course in enumerate(record.courses)]
+    named += [("parameters", ("rates", i, "set"), rate.set) for i, rate in enumerate(record.rates)]
+    for kind, place, name in named:
+        if name and name not in shipped(kind):
+            faults.append(_not_shipped(kind, name, document.where(place)))
+    for i, rate in enumerate(record.rates):
+        if rate.set in shipped("parameters"):
+            known = load_parameters(rate.set).names
+            if rate.parameter not in known:
+                what, where = f"`{rate.parameter}` is not a parameter of `{rate.set}`", ("rates", i, "parameter")
+                rule = nearest_hint(rate.parameter, known)
+                faults.append(UnknownKeyError(what, where=document.where(where), rule=rule, cure="Rename it"))
     return faults
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """Which kind of record a file holds: `parameters`, `drugs`, `patients` or `regimens`.
+    """Which kind of record a file holds: `parameters`, `drugs`, `patients`, `regimens`, or `observations` and so on.
 
     Raises:
         RecordError: broken YAML, or a file that is none of them.
@@ -274,10 +329,18 @@ def _kind(document: Document) -> str:
         return "regimens"
     if "parameters" in keys:
         return "parameters"
+    if "measurements" in keys or "assays" in keys:
+        return "measurements"
+    if keys & {"studies", "courses", "rates", "not_used"}:
+        return "observations"
+    if keys == {"sources"}:
+        return "citations"
     raise RecordError(
         "this is not a file of this project",
         where=document.path,
-        rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a parameter set `parameters`",
+        rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a parameter set "
+        "`parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, one "
+        "of citations nothing but `sources`",
         code="record.unknown-kind",
     )
 
@@ -297,9 +360,11 @@ def load(path: str | os.PathLike[str]) -> AnyRecord:
     Raises:
         RecordError: a file that is none of them or breaks a rule.
     """
-    kind = kind_of(path)
-    loaders = {"parameters": load_parameters, "drugs": load_drug, "patients": load_patient, "regimens": load_regimen}
-    return loaders[kind](Path(path))  # type: ignore[no-any-return, operator]
+    document = _document(Path(path))
+    record, faults = _checked(_kind(document), document)
+    if record is None or faults:
+        raise first(faults)
+    return cast(AnyRecord, record)
 
 
 def describe(record: AnyRecord) -> list[str]:
@@ -309,7 +374,17 @@ def describe(record: AnyRecord) -> list[str]:
     return describe_record(record)
 
 
-def all_names(kinds: Iterable[str] = KINDS) -> list[str]:
-    """Every shipped name of some kinds."""
-    found = catalogue()
-    return [name for kind in kinds for name in found[kind]]
+def all_names() -> list[str]:
+    """Every name that `files_of` knows, each once."""
+    found = [name for names in catalogue().values() for name in names]
+    return list(dict.fromkeys([*found, *observed(), "measurements", "sources"]))
+
+
+def files_of(name: str) -> list[Path]:
+    """Every shipped file of a name, none when there is none: a drug, its observations and a regimen may share one."""
+    found = [shipped(kind)[name] for kind in KINDS if name in shipped(kind)]
+    if not found and name in _drug_names():
+        found = [shipped("drugs")[_drug_names()[name][0]]]
+    if name in observed():
+        found.append(observed()[name])
+    return found + {"measurements": [_measurements_file()], "sources": [_citations_file()]}.get(name, [])

@@ -99,7 +99,14 @@ def test_check_of_a_wrong_file_is_exit_code_1_and_names_the_place(capsys, tmp_pa
 def test_check_takes_a_shipped_name_and_all_files_of_it(capsys):
     assert run(["check", "sirolimus", "--json"]) == 0
     kinds = {result["kind"] for result in json.loads(capsys.readouterr().out)["files"]}
-    assert kinds == {"drugs", "regimens"}
+    assert kinds == {"drugs", "regimens", "observations"}
+
+
+def test_check_says_what_measurements_and_variants_are(capsys):
+    assert run(["check", "measurements", "tacrolimus_andrews_2018"]) == 0
+    shown = capsys.readouterr().out
+    assert "measurements.yaml: measurements, right" in shown
+    assert "tacrolimus.yaml: drugs, right" in shown
 
 
 def test_check_of_nothing_known_names_the_nearest(capsys):

@@ -28,6 +28,14 @@ def test_every_shipped_file_is_sound(kind: str, name: str) -> None:
     assert from_data(type(record), record.as_data()) == record
 
 
+@pytest.mark.parametrize("name", [*library.observed(), "measurements", "sources"])
+def test_every_other_file_is_sound_and_told_in_words(name: str) -> None:
+    path = library.files_of(name)[-1]
+    assert library.findings(path) == []
+    assert library.kind_of(path) in {"observations", "measurements", "citations"}
+    assert len(library.describe(library.load(path))) > 2
+
+
 @pytest.mark.parametrize("name", library.catalogue()["drugs"])
 def test_every_drug_and_variant_gives_positive_values(name: str) -> None:
     drug = library.load_drug(name)

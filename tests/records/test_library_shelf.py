@@ -175,7 +175,7 @@ def test_names_in_a_file_of_observations_must_exist(tmp_path: Path) -> None:
         "Rename it, or add a file to parameters/drugs.",
         "`healthy_chid` is not a shipped patient. Nearest: `healthy_child`. Rename it.",
         "`untreted` is not a shipped regimen. Nearest: `untreated`. Rename it.",
-        "`b_turn_over` is not a parameter of `disease`. Nearest: `b_turnover`, `ige_turnover`, `donor_b_turnover`. "
+        "`b_turn_over` is not a parameter of `disease`. Nearest: `b_turnover`, `t_turnover`, `th2_turnover`. "
         "Rename it.",
     ]
     with pytest.raises(RecordError, match="not a known drug"):

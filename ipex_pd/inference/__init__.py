@@ -1,0 +1,3 @@
+"""Estimation: problems bound to data, objectives, fits."""
+
+from __future__ import annotations

@@ -200,19 +200,27 @@ class Drug(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Drug:
         self._check_parameters()
-        for relation in self.relations:
-            self._check_relation(relation)
-        for action in self.acts_on:
-            self._check_action(action)
+        for index, relation in enumerate(self.relations):
+            self._check_relation(relation, ("relations", index, "on"))
+        for index, action in enumerate(self.acts_on):
+            self._check_action(action, ("acts_on", index))
         for name, variant in self.variants.items():
             for parameter in variant.parameters:
                 if parameter.name not in {p.name for p in self.parameters}:
                     what = f"variant `{name}` gives `{parameter.name}`, which `{self.name}` does not have"
-                    raise fault(what, rule=nearest_hint(parameter.name, [p.name for p in self.parameters]))
+                    raise fault(
+                        what,
+                        rule=nearest_hint(parameter.name, [p.name for p in self.parameters]),
+                        at=("variants", name, "parameters", parameter.name),
+                    )
         if "oral" in self.routes and not self.kinetics.depot:
             raise fault(f"`{self.name}` has no depot and cannot be given by mouth", rule="An oral route needs a depot")
         if not measures(self.concentration.unit, "mg/L"):
-            raise fault(f"`{self.concentration.unit}` is not a mass concentration", kind=UnitError.__name__)
+            raise fault(
+                f"`{self.concentration.unit}` is not a mass concentration",
+                kind=UnitError.__name__,
+                at=("concentration", "unit"),
+            )
         return self
 
     def expected_parameters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -233,30 +241,44 @@ class Drug(Record):
             if name not in needed and name not in optional:
                 what = f"`{name}` is not a parameter of this structure"
                 rule = nearest_hint(name, (*needed, *optional))
-                raise fault(what, rule=rule, cure="Rename it or change `kinetics`", kind=UnknownKeyError.__name__)
+                raise fault(
+                    what,
+                    rule=rule,
+                    cure="Rename it or change `kinetics`",
+                    kind=UnknownKeyError.__name__,
+                    at=("parameters", name),
+                )
         for name in needed:
             if name not in names:
                 raise fault(f"parameter `{name}` is missing", rule="The structure needs it", code="record.missing")
         for parameter in self.parameters:
             self._canonical(parameter)
 
-    def _check_relation(self, relation: Relation) -> None:
+    def _check_relation(self, relation: Relation, at: tuple[str | int, ...]) -> None:
         names = [p.name for p in self.parameters]
         if relation.on not in names:
             what = f"a relation acts on `{relation.on}`, which is not a parameter of `{self.name}`"
-            raise fault(what, rule=nearest_hint(relation.on, names), kind=UnknownKeyError.__name__)
+            raise fault(what, rule=nearest_hint(relation.on, names), kind=UnknownKeyError.__name__, at=at)
         if relation.needs_dose and relation.on != "bioavailability":
-            raise fault(f"a dose relation acts on `{relation.on}`", rule="The dose may change `bioavailability` only")
+            raise fault(
+                f"a dose relation acts on `{relation.on}`", rule="The dose may change `bioavailability` only", at=at
+            )
 
-    def _check_action(self, action: Action) -> None:
+    def _check_action(self, action: Action, at: tuple[str | int, ...]) -> None:
         if action.of and action.of not in self.concentration.names:
             rule = nearest_hint(action.of, self.concentration.names)
             raise fault(
-                f"`{action.of}` is not a concentration of `{self.name}`", rule=rule, kind=UnknownKeyError.__name__
+                f"`{action.of}` is not a concentration of `{self.name}`",
+                rule=rule,
+                kind=UnknownKeyError.__name__,
+                at=(*at, "of"),
             )
         if not measures(action.ec50.unit, "mg/L"):
             raise fault(
-                f"EC50 in `{action.ec50.unit}`", rule="An EC50 is a mass concentration", kind=UnitError.__name__
+                f"EC50 in `{action.ec50.unit}`",
+                rule="An EC50 is a mass concentration",
+                kind=UnitError.__name__,
+                at=(*at, "ec50", "unit"),
             )
 
     def _canonical(self, parameter: Parameter) -> float:
@@ -268,7 +290,12 @@ class Drug(Record):
                 raise fault("a molar affinity without `molar_mass`", rule="mol and mg meet through the molar mass")
             return factor(source, "L/nmol") * 1e6 / self.molar_mass
         what = f"`{parameter.name}` is in `{source}`"
-        raise fault(what, rule=f"It must be in `{unit}` or a multiple of it", kind=UnitError.__name__)
+        raise fault(
+            what,
+            rule=f"It must be in `{unit}` or a multiple of it",
+            kind=UnitError.__name__,
+            at=("parameters", parameter.name, "unit"),
+        )
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -141,7 +141,12 @@ class Measurement(Record):
     def _consistent(self) -> Measurement:
         pure = measures(self.unit, "1")
         if self.kind in ("logit_normal", "survival") and not pure:
-            raise fault(f"`{self.name}` is in `{self.unit}`", rule="It must be a share of a whole", kind="UnitError")
+            raise fault(
+                f"`{self.name}` is in `{self.unit}`",
+                rule="It must be a share of a whole",
+                kind="UnitError",
+                at=("unit",),
+            )
         if self.kind in ("ordinal", "event", "survival") and (self.lloq or self.uloq):
             raise fault(f"`{self.name}` is {self.kind} and has a limit", rule="Limits belong to assays")
         self._check_limits()
@@ -153,7 +158,7 @@ class Measurement(Record):
             if limit is not None:
                 if not low < limit.value < highest:
                     rule = f"It lies above {low:g} and below {highest:g}"
-                    raise fault(f"`{name}` {limit.value:g} is out of range", rule=rule)
+                    raise fault(f"`{name}` {limit.value:g} is out of range", rule=rule, at=(name, "value"))
                 low = limit.value
 
     @property

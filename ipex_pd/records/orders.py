@@ -148,14 +148,22 @@ class Dose(Record):
         if self.infusion is not None and (self.route != "iv" or self.infusion <= 0):
             what = "an infusion by mouth" if self.route != "iv" else "an infusion of no length"
             raise fault(
-                what, rule="`infusion` is the length of an intravenous infusion", cure="Write for example `4 h`"
+                what,
+                rule="`infusion` is the length of an intravenous infusion",
+                cure="Take `infusion` out" if self.route != "iv" else "Write `infusion: 4 h`; a bolus has no `infusion`",
+                at=("infusion",),
             )
         return self
 
     def _check_rhythm(self) -> None:
         if self.every is not None and self.every < _SHORTEST:
             what = f"doses {self.every * 24:g} h apart"
-            raise fault(what, rule="They are at least an hour apart", cure="Write `every: 12 h`, or use `infusion`")
+            raise fault(
+                what,
+                rule="They are at least an hour apart",
+                cure="Write `every: 12 h`, or use `infusion`",
+                at=("every",),
+            )
         if (self.every is None) == (not self.at):
             cure = "Write `every: 12 h`, or `at: ['08:00', '20:00']`"
             raise fault("a dose needs one of `every` and `at`", rule="It says when it is given", cure=cure)
@@ -176,14 +184,24 @@ class Dose(Record):
 
     def _check_amounts(self) -> None:
         if self.amount.value == 0:
-            raise fault(f"dose `{self.amount}` is nothing", rule="An order gives something", cure="Take the order out")
+            raise fault(
+                f"dose `{self.amount}` is nothing",
+                rule="An order gives something",
+                cure="Take the order out",
+                at=("amount",),
+            )
         if self.amount.per_day and self.doses_a_day < 1:
             what = f"`{self.amount}` is an amount a day, but doses are more than a day apart"
             raise fault(what, rule="Then the amount of one dose must be said", cure=f"Write `{self.amount.basis}`")
         if self.maximum is not None and self.maximum.basis != "mg":
-            raise fault(f"maximum `{self.maximum}` depends on size", rule="A maximum is in mg", kind=UnitError.__name__)
+            raise fault(
+                f"maximum `{self.maximum}` depends on size",
+                rule="A maximum is in mg",
+                kind=UnitError.__name__,
+                at=("maximum",),
+            )
         if self.maximum is not None and self.maximum.value == 0:
-            raise fault("a maximum of nothing", rule="A maximum is more than zero")
+            raise fault("a maximum of nothing", rule="A maximum is more than zero", at=("maximum",))
         trough, loading = self.target_trough, self.loading
         others = [step.to for step in self.taper] + [step.until for step in self.taper]
         others += [trough.smallest_dose, trough.largest_dose] if trough else []
@@ -204,7 +222,9 @@ class Dose(Record):
             raise fault("the loading doses are all there is", rule="`count` counts them too", cure="Raise `count`")
         if self.stop is not None and self.stop.anchor == self.start.anchor and self.stop.day <= self.start.day:
             raise fault(
-                f"it stops at {self.stop}, not after its start at {self.start}", rule="`stop` is later than `start`"
+                f"it stops at {self.stop}, not after its start at {self.start}",
+                rule="`stop` is later than `start`",
+                at=("stop",),
             )
         if not self.taper:
             if self.after_taper:
@@ -215,7 +235,9 @@ class Dose(Record):
         last = levels(self)[-1][1]
         if last > 0 and self.stop is None and self.after_taper is None:
             cure = f"End at `0 {self.amount.unit}`, add `stop`, or write `after_taper: maintain`"
-            raise fault("the taper never ends", rule=f"It stays at {last:g} {self.amount.unit}", cure=cure)
+            raise fault(
+                "the taper never ends", rule=f"It stays at {last:g} {self.amount.unit}", cure=cure, at=("taper",)
+            )
         if last == 0 and self.after_taper:
             raise fault("`after_taper: maintain` of nothing", rule="The taper reaches zero")
 
@@ -267,7 +289,7 @@ def levels(dose: Dose) -> list[tuple[float, float]]:
 def _lower(old: float, new: float, dose: Dose) -> float:
     if new >= old:
         what = f"the taper goes from {old:g} to {new:g} {dose.amount.unit}"
-        raise fault(what, rule="A taper goes down", cure="Write a rise as an order of its own")
+        raise fault(what, rule="A taper goes down", cure="Write a rise as an order of its own", at=("taper",))
     return new
 
 
@@ -275,7 +297,9 @@ def _downward(by: str, every: float, until: float, time: float, value: float, do
     share, step = _reduction(by, dose.amount)
     if share is not None and until <= 0:
         rule = "A share of what is left never reaches zero"
-        raise fault("the taper never ends", rule=rule, cure="Give `until` above zero and a last step `to` zero")
+        raise fault(
+            "the taper never ends", rule=rule, cure="Give `until` above zero and a last step `to` zero", at=("taper",)
+        )
     _lower(value, until, dose)
     rows: list[tuple[float, float]] = []
     while value > until:
@@ -294,7 +318,7 @@ def _reduction(by: str, amount: Amount) -> tuple[float | None, float]:
     if by.rstrip().endswith("%"):
         share = float(by.rstrip().removesuffix("%")) / 100
         if not 0 < share < 1:
-            raise fault(f"`{by}` is not a reduction", rule="A share lies between 0 and 100 %")
+            raise fault(f"`{by}` is not a reduction", rule="A share lies between 0 and 100 %", at=("taper",))
         return share, 0.0
     step = parse_amount(by)
     if step.unit != amount.unit or step.value <= 0:
@@ -333,7 +357,8 @@ class Transplant(Record):
             raise fault(
                 what,
                 rule="The regimen starts on day 0, a transplant comes no earlier",
-                cure="Start with a younger child",
+                cure="Start with a younger child, and write the day counted from that start",
+                at=("day",),
             )
         for text in (self.cd34, self.cd3):
             if text is not None:

@@ -104,12 +104,14 @@ class Parameter(Record):
         try:
             dimension(self.unit)
         except RecordError as error:
-            raise carried(error) from error
+            raise carried(error, at=("unit",)) from error
         low, high = self.limits
         if not low <= self.value <= high:
             raise fault(
                 f"`{self.name}` is {self.value:g} {self.unit}, outside its bounds {_text(low)} to {_text(high)}",
                 rule="A value lies inside its bounds",
+                cure="Change the value, or the bounds with a reason",
+                at=("value",),
             )
         if self.scale == "log" and (self.value <= 0 or low < 0):
             raise fault(f"`{self.name}` is on a log scale and not positive", rule="Log scale needs positive values")

@@ -152,17 +152,22 @@ class Patient(Record):
     @model_validator(mode="after")
     def _sound(self) -> Patient:
         if self.age < 0:
-            raise fault(f"age `{self.stated_age.value}` is negative", rule="A child starts at birth or later")
+            raise fault(
+                f"age `{self.stated_age.value}` is negative", rule="A child starts at birth or later", at=("age",)
+            )
         for name, size, z in (
             ("weight", self.stated_weight, self.weight_z),
             ("height", self.stated_height, self.height_z),
         ):
             if size is not None and z is not None:
-                raise fault(f"both `{name}` and `{name}_z`", rule="Size is stated once", cure="Take one of them out")
+                raise fault(
+                    f"both `{name}` and `{name}_z`", rule="Size is stated once", cure="Take one of them out", at=(name,)
+                )
         for name in ("weight_kg", "height_cm"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise fault(f"`{name.split('_')[0]}` is not positive", rule="A child has a size")
+                word = name.split("_")[0]
+                raise fault(f"`{word}` is not positive", rule="A child has a size", at=(word,))
         self._check_ranges()
         self._check_start()
         return self
@@ -172,25 +177,25 @@ class Patient(Record):
         for name, (low, high) in ranges.items():
             fact: Fact | None = getattr(self, name)
             if fact is not None and not low <= fact.in_unit("1") <= high:
-                raise fault(f"`{name}` is {fact}", rule=f"It lies between {low:g} and {high:g}")
+                raise fault(f"`{name}` is {fact}", rule=f"It lies between {low:g} and {high:g}", at=(name,))
         for name in ("albumin", "bilirubin"):
             fact = getattr(self, name)
             if fact is not None and fact.in_unit(COVARIATES[name][0]) <= 0:
-                raise fault(f"`{name}` is {fact}", rule="It is more than zero")
-        for fact in (self.weight_z, self.height_z):
+                raise fault(f"`{name}` is {fact}", rule="It is more than zero", at=(name,))
+        for name, fact in (("weight_z", self.weight_z), ("height_z", self.height_z)):
             if fact is not None and not -8 <= fact.in_unit("SD") <= 5:
-                raise fault(f"a z-score of {fact}", rule="It lies between -8 and 5")
+                raise fault(f"a z-score of {fact}", rule="It lies between -8 and 5", at=(name,))
 
     def _check_start(self) -> None:
         for name, fact in self.start.items():
             if name not in START:
                 what = f"`{name}` is not a state that a patient may start in"
-                raise fault(what, rule=nearest_hint(name, START), kind=UnknownKeyError.__name__)
+                raise fault(what, rule=nearest_hint(name, START), kind=UnknownKeyError.__name__, at=("start", name))
             unit, low, high = START[name]
             value = fact.in_unit(unit)
             if value < low or (high is not None and value > high):
                 ends = f"between {low:g} and {high:g}" if high is not None else f"{low:g} or more"
-                raise fault(f"`{name}` starts at {value:g}", rule=f"It is {ends}")
+                raise fault(f"`{name}` starts at {value:g}", rule=f"It is {ends}", at=("start", name))
 
     @property
     def age(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
@@ -15,16 +15,28 @@ from ipex_pd.units import Measure, factor, parse_measure, same_dimension
 
 
 def fault(
-    what: str, *, rule: str = "", cure: str = "", kind: str = "RecordError", code: str = ""
+    what: str,
+    *,
+    rule: str = "",
+    cure: str = "",
+    kind: str = "RecordError",
+    code: str = "",
+    at: Sequence[str | int] = (),
 ) -> PydanticCustomError:
-    """An error to raise inside a validator; `yamlfile` turns it into the named IpexError with its file and line."""
-    context = {"what": what, "rule": rule, "cure": cure, "kind": kind, "code": code}
+    """An error to raise inside a validator; `yamlfile` turns it into the named IpexError with its file and line.
+
+    Args:
+        what, rule, cure, code: see `IpexError`.
+        kind: name of its class.
+        at: where inside the record being checked it stands, such as `("doses", 0)`; the record itself when empty.
+    """
+    context = {"what": what, "rule": rule, "cure": cure, "kind": kind, "code": code, "at": tuple(at)}
     return PydanticCustomError("ipex", "{what}", context)
 
 
-def carried(error: IpexError) -> PydanticCustomError:
+def carried(error: IpexError, at: Sequence[str | int] = ()) -> PydanticCustomError:
     """An IpexError raised below, made fit to travel through pydantic."""
-    return fault(error.what, rule=error.rule, cure=error.cure, kind=type(error).__name__, code=error.code)
+    return fault(error.what, rule=error.rule, cure=error.cure, kind=type(error).__name__, code=error.code, at=at)
 
 
 def words(name: str) -> str:
@@ -53,6 +65,7 @@ class Record(BaseModel):
                     rule=nearest_hint(str(key), known),
                     cure=_COMMA if data[key] is None and " " in str(key) else "Rename it or take it out",
                     kind="UnknownKeyError",
+                    at=(str(key),),
                 )
         return data
 

@@ -32,12 +32,21 @@ class Regimen(Record):
     @model_validator(mode="after")
     def _sound(self) -> Regimen:
         days = [transplant.day for transplant in self.transplants]
-        for day in days:
-            if days.count(day) > 1:
-                raise fault(f"two transplants on day {day:g}", rule="A child gets one transplant a day")
-        for dose in self.doses:
+        for index, day in enumerate(days):
+            if day in days[:index]:
+                raise fault(
+                    f"two transplants on day {day:g}",
+                    rule="A child gets one transplant a day",
+                    cure="Move one of them, or take it out",
+                    at=("transplants", index, "day"),
+                )
+        for index, dose in enumerate(self.doses):
             if not days and "transplant" in (dose.start.anchor, dose.stop.anchor if dose.stop else ""):
-                raise fault("an order counts from the transplant, but there is none", rule="Add `transplants`")
+                raise fault(
+                    "an order counts from the transplant, but there is none",
+                    rule="Add `transplants`",
+                    at=("doses", index),
+                )
         schedule.check_overlap(self.orders)
         return self
 

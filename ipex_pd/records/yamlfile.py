@@ -218,8 +218,8 @@ def translate(error: ValidationError, document: Document) -> Iterator[IpexError]
     for item in items:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue  # a list is counted without its faulty members
-        where, key = document.where(item["loc"]), _key(item["loc"])
         context = item.get("ctx", {})
+        where, key = document.where((*item["loc"], *context.get("at", ()))), _key(item["loc"])
         if item["type"] == "ipex":
             made = getattr(errors, str(context["kind"]))
             yield made(context["what"], code=context["code"], where=where, rule=context["rule"], cure=context["cure"])

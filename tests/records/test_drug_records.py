@@ -88,7 +88,7 @@ def test_routes() -> None:
     [
         (
             {"parameters": DRUG["parameters"] | {"clearence": number(1, "L/h")}},
-            "d: `clearence` is not a parameter of this structure. Nearest: `clearance`. "
+            "d parameters.clearence: `clearence` is not a parameter of this structure. Nearest: `clearance`. "
             "Rename it or change `kinetics`.",
         ),
         (
@@ -97,7 +97,7 @@ def test_routes() -> None:
         ),
         (
             {"parameters": DRUG["parameters"] | {"clearance": number(1, "L")}},
-            "d: `clearance` is in `L`. It must be in `L/day` or a multiple of it.",
+            "d parameters.clearance.unit: `clearance` is in `L`. It must be in `L/day` or a multiple of it.",
         ),
         ({"molar_mass": None}, "d: a molar affinity without `molar_mass`. mol and mg meet through the molar mass."),
         (
@@ -106,20 +106,20 @@ def test_routes() -> None:
         ),
         (
             {"acts_on": [{"target": "steroid", "of": "free", "ec50": number(1, "ng/mL")}]},
-            "d: `free` is not a concentration of `testol`. Known: `total`, `unbound`.",
+            "d acts_on[0].of: `free` is not a concentration of `testol`. Known: `total`, `unbound`.",
         ),
         (
             {"acts_on": [{"target": "steroid", "ec50": number(1, "mg")}]},
-            "d: EC50 in `mg`. An EC50 is a mass concentration.",
+            "d acts_on[0].ec50.unit: EC50 in `mg`. An EC50 is a mass concentration.",
         ),
         (
             {"concentration": {"kind": "saturable_binding", "unit": "5"}},
             "d: `5` is not a unit. Units are written as in `mg/kg`, `L/h`, `ng/mL`, `1/day`, `cells/uL`, `1`.",
         ),
-        ({"concentration": {"kind": "saturable_binding", "unit": "mg"}}, "d: `mg` is not a mass concentration."),
+        ({"concentration": {"kind": "saturable_binding", "unit": "mg"}}, "d concentration.unit: `mg` is not a mass concentration."),
         (
             {"variants": {"slow": {"description": "x", "parameters": {"lag": number(1, "h")}}}},
-            "d: variant `slow` gives `lag`, which `testol` does not have. Known: `absorption_rate`, "
+            "d variants.slow.parameters.lag: variant `slow` gives `lag`, which `testol` does not have. Known: `absorption_rate`, "
             "`binding_affinity`, `binding_capacity`, `binding_linear`, `bioavailability`, `clearance`, "
             "`volume_central`.",
         ),
@@ -149,7 +149,7 @@ def test_drug_rules(changes: dict[str, Any], message: str) -> None:
         ),
         (
             {"kind": "power", "on": "volume", "covariate": "weight", "reference": "70 kg", "exponent": 1},
-            "d: a relation acts on `volume`, which is not a parameter of `testol`. Nearest: `volume_central`.",
+            "d relations[0].on: a relation acts on `volume`, which is not a parameter of `testol`. Nearest: `volume_central`.",
         ),
         (
             {"kind": "power", "covariate": "wieght", "reference": "70 kg", "exponent": 1},
@@ -170,7 +170,7 @@ def test_drug_rules(changes: dict[str, Any], message: str) -> None:
         ),
         (
             {"kind": "dose_power", "reference": "30 mg", "exponent": -0.28, "smallest_dose": "5 mg"},
-            "d: a dose relation acts on `clearance`. The dose may change `bioavailability` only.",
+            "d relations[0].on: a dose relation acts on `clearance`. The dose may change `bioavailability` only.",
         ),
         (
             {"kind": "dose_power", "reference": "0 mg", "exponent": -0.28, "smallest_dose": "5 mg"},

@@ -110,7 +110,7 @@ def test_the_level_of_tacrolimus() -> None:
         (
             IGE.replace("quantity: ige", "quantity: ige\n    lloqq: 2"),
             UnknownKeyError,
-            "mine.yaml:4 measurements.ige: `lloqq` is not a key of a measurement. Nearest: `lloq`, `uloq`. "
+            "mine.yaml:6 measurements.ige.lloqq: `lloqq` is not a key of a measurement. Nearest: `lloq`, `uloq`. "
             "Rename it or take it out.",
         ),
         (
@@ -127,7 +127,7 @@ def test_the_level_of_tacrolimus() -> None:
         (
             IGE.replace("lognormal, cv: 10 %", "logit_normal, sd: 1"),
             UnitError,
-            "mine.yaml:4 measurements.ige: `ige` is in `IU/mL`. It must be a share of a whole.",
+            "mine.yaml:6 measurements.ige.unit: `ige` is in `IU/mL`. It must be a share of a whole.",
         ),
         (
             IGE.replace("lognormal, cv: 10 %", "ordinal, cuts: [2, 1], levels: [a, b, c]"),

@@ -73,7 +73,11 @@ def test_citations_are_looked_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bounds": [1, 2]}, "`rate` is 0.3 1/day, outside its bounds 1 to 2. A value lies inside its bounds."),
+        (
+            {"bounds": [1, 2]},
+            "`rate` is 0.3 1/day, outside its bounds 1 to 2. A value lies inside its bounds. "
+            "Change the value, or the bounds with a reason.",
+        ),
         ({"value": -1, "scale": "log"}, "`rate` is on a log scale and not positive. Log scale needs positive values."),
         (
             {"scale": "logit", "bounds": [0, None]},

@@ -59,30 +59,30 @@ def test_round_trip_of_a_patient() -> None:
             {"age": fact(300)},
             "p.yaml: `300` has no unit. Every quantity carries its unit. Write for example `300 day`.",
         ),
-        ({"age": fact("-3 day")}, "p.yaml: age `-3 day` is negative. A child starts at birth or later."),
+        ({"age": fact("-3 day")}, "p.yaml age: age `-3 day` is negative. A child starts at birth or later."),
         (
             {"age": fact("3 kg")},
             "p.yaml: `3 kg` does not measure what is asked. The unit must be `day` or a multiple of it.",
         ),
         (
             {"weight": fact("3 kg"), "weight_z": fact(0)},
-            "p.yaml: both `weight` and `weight_z`. Size is stated once. Take one of them out.",
+            "p.yaml weight: both `weight` and `weight_z`. Size is stated once. Take one of them out.",
         ),
-        ({"weight": fact("0 kg")}, "p.yaml: `weight` is not positive. A child has a size."),
-        ({"height_z": fact(-20)}, "p.yaml: a z-score of -20. It lies between -8 and 5."),
-        ({"residual_function": fact(2)}, "p.yaml: `residual_function` is 2. It lies between 0 and 1."),
-        ({"albumin": fact("0 g/L")}, "p.yaml: `albumin` is 0 g/L. It is more than zero."),
+        ({"weight": fact("0 kg")}, "p.yaml weight: `weight` is not positive. A child has a size."),
+        ({"height_z": fact(-20)}, "p.yaml height_z: a z-score of -20. It lies between -8 and 5."),
+        ({"residual_function": fact(2)}, "p.yaml residual_function: `residual_function` is 2. It lies between 0 and 1."),
+        ({"albumin": fact("0 g/L")}, "p.yaml albumin: `albumin` is 0 g/L. It is more than zero."),
         (
             {"foxp3": fact("mis-sense")},
             "p.yaml foxp3.value: `mis-sense` is not known here. Nearest: `missense`.",
         ),
         (
             {"start": {"gut_injry": fact(0.2)}},
-            "p.yaml: `gut_injry` is not a state that a patient may start in. Nearest: `gut_injury`, `lung_injury`, "
+            "p.yaml start.gut_injry: `gut_injry` is not a state that a patient may start in. Nearest: `gut_injury`, `lung_injury`, "
             "`skin_injury`.",
         ),
-        ({"start": {"gut_injury": fact(1.2)}}, "p.yaml: `gut_injury` starts at 1.2. It is between 0 and 1."),
-        ({"start": {"ige": fact("-1 IU/mL")}}, "p.yaml: `ige` starts at -1. It is 0 or more."),
+        ({"start": {"gut_injury": fact(1.2)}}, "p.yaml start.gut_injury: `gut_injury` starts at 1.2. It is between 0 and 1."),
+        ({"start": {"ige": fact("-1 IU/mL")}}, "p.yaml start.ige: `ige` starts at -1. It is 0 or more."),
         (
             {"start": {"ige": fact(100)}},
             "p.yaml: `100` has no unit. Every quantity carries its unit. Write for example `100 IU/mL`.",

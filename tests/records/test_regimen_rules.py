@@ -46,11 +46,11 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ({"amount": "-1 mg"}, "r.yaml doses[0].amount: dose `-1 mg` is negative. A dose is zero or more."),
         (
             {"amount": "0 mg"},
-            "r.yaml doses[0]: dose `0 mg` is nothing. An order gives something. Take the order out.",
+            "r.yaml doses[0].amount: dose `0 mg` is nothing. An order gives something. Take the order out.",
         ),
         (
             {"maximum": "1 mg/kg"},
-            "r.yaml doses[0]: maximum `1 mg/kg` depends on size. A maximum is in mg.",
+            "r.yaml doses[0].maximum: maximum `1 mg/kg` depends on size. A maximum is in mg.",
         ),
         (
             {"every": 12},
@@ -59,7 +59,7 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"every": "0 h"},
-            "r.yaml doses[0]: doses 0 h apart. They are at least an hour apart. "
+            "r.yaml doses[0].every: doses 0 h apart. They are at least an hour apart. "
             "Write `every: 12 h`, or use `infusion`.",
         ),
         (
@@ -90,13 +90,13 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"route": "iv", "infusion": "0 h"},
-            "r.yaml doses[0]: an infusion of no length. `infusion` is the length of an intravenous infusion. "
-            "Write for example `4 h`.",
+            "r.yaml doses[0].infusion: an infusion of no length. `infusion` is the length of an intravenous infusion. "
+            "Write `infusion: 4 h`; a bolus has no `infusion`.",
         ),
         (
             {"infusion": "4 h"},
-            "r.yaml doses[0]: an infusion by mouth. `infusion` is the length of an intravenous infusion. "
-            "Write for example `4 h`.",
+            "r.yaml doses[0].infusion: an infusion by mouth. `infusion` is the length of an intravenous infusion. "
+            "Take `infusion` out.",
         ),
         (
             {"route": "rectal"},
@@ -104,7 +104,7 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"start": 5, "stop": 5},
-            "r.yaml doses[0]: it stops at day 5, not after its start at day 5. `stop` is later than `start`.",
+            "r.yaml doses[0].stop: it stops at day 5, not after its start at day 5. `stop` is later than `start`.",
         ),
         (
             {"stop": 5, "count": 3},
@@ -126,16 +126,16 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"stop": "transplant"},
-            "r.yaml: an order counts from the transplant, but there is none. Add `transplants`.",
+            "r.yaml doses[0]: an order counts from the transplant, but there is none. Add `transplants`.",
         ),
         (
             {"taper": [{"after": "7 day", "to": "0.5 mg/kg/day"}]},
-            "r.yaml doses[0]: the taper never ends. It stays at 0.5 mg/kg/day. "
+            "r.yaml doses[0].taper: the taper never ends. It stays at 0.5 mg/kg/day. "
             "End at `0 mg/kg/day`, add `stop`, or write `after_taper: maintain`.",
         ),
         (
             {"taper": [{"after": "7 day", "by": "25 %", "every": "7 day", "until": "0 mg/kg/day"}]},
-            "r.yaml doses[0]: the taper never ends. A share of what is left never reaches zero. "
+            "r.yaml doses[0].taper: the taper never ends. A share of what is left never reaches zero. "
             "Give `until` above zero and a last step `to` zero.",
         ),
         (
@@ -162,7 +162,7 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"taper": [{"after": "7 day", "to": "2 mg/kg/day"}], "after_taper": "maintain"},
-            "r.yaml doses[0]: the taper goes from 1 to 2 mg/kg/day. A taper goes down. "
+            "r.yaml doses[0].taper: the taper goes from 1 to 2 mg/kg/day. A taper goes down. "
             "Write a rise as an order of its own.",
         ),
         (
@@ -176,7 +176,7 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ),
         (
             {"taper": [{"after": "7 day", "by": "120 %", "every": "7 day", "until": "0.1 mg/kg/day"}]},
-            "r.yaml doses[0]: `120 %` is not a reduction. A share lies between 0 and 100 %.",
+            "r.yaml doses[0].taper: `120 %` is not a reduction. A share lies between 0 and 100 %.",
         ),
         (
             {"taper": [{"after": "7 day", "to": "0 mg/kg/day"}], "after_taper": "maintain"},
@@ -189,7 +189,7 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
         ({"after_taper": "maintain"}, "r.yaml doses[0]: `after_taper` without a taper. It says what follows a taper."),
         (
             {"maximun": "1 mg"},
-            "r.yaml doses[0]: `maximun` is not a key of a dose. Nearest: `maximum`, `amount`. "
+            "r.yaml doses[0].maximun: `maximun` is not a key of a dose. Nearest: `maximum`, `amount`. "
             "Rename it or take it out.",
         ),
         (
@@ -239,13 +239,14 @@ def test_error_classes_tell_the_kind() -> None:
         (
             (),
             (TRANSPLANT, TRANSPLANT),
-            "r.yaml: two transplants on day 60. A child gets one transplant a day.",
+            "r.yaml transplants[1].day: two transplants on day 60. A child gets one transplant a day. "
+            "Move one of them, or take it out.",
         ),
         (
             (),
             (TRANSPLANT | {"day": -1},),
-            "r.yaml transplants[0]: a transplant on day -1. The regimen starts on day 0, a transplant comes no "
-            "earlier. Start with a younger child.",
+            "r.yaml transplants[0].day: a transplant on day -1. The regimen starts on day 0, a transplant comes no "
+            "earlier. Start with a younger child, and write the day counted from that start.",
         ),
         (
             (),

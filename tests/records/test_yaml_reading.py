@@ -82,7 +82,7 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
         (
             "    value: 1e-4",
             "    valeu: 1e-4",
-            "set.yaml:6 parameters.second: `valeu` is not a key of a parameter. Nearest: `value`, `scale`. "
+            "set.yaml:7 parameters.second.valeu: `valeu` is not a key of a parameter. Nearest: `value`, `scale`. "
             "Rename it or take it out.",
         ),
         (
@@ -105,7 +105,7 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
         (
             "    unit: L/h",
             "    unit: banana/h",
-            "set.yaml:6 parameters.second: `banana/h` is not a unit. Units are written as in `mg/kg`, `L/h`, "
+            "set.yaml:8 parameters.second.unit: `banana/h` is not a unit. Units are written as in `mg/kg`, `L/h`, "
             "`ng/mL`, `1/day`, `cells/uL`, `1`.",
         ),
         (
@@ -121,7 +121,7 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
         (
             "    source: {assumed: why not}\n",
             "    source: {assumed: why, or why not}\n",
-            "set.yaml:10 parameters.second.source: `or why not` is not a key of a source. Known: `assumed`, `derived`, "
+            "set.yaml:10 parameters.second.source.or why not: `or why not` is not a key of a source. Known: `assumed`, `derived`, "
             "`evidence`, `fitted`, `from`, `note`, `reported`. A comma inside {...} begins a new key: "
             "put the text in quotes.",
         ),
@@ -136,9 +136,9 @@ def test_all_faults_of_a_file_are_found() -> None:
     text = SET.replace("unit: 1/day", "unit: banana").replace("    meaning: a flow\n", "").replace("is_not:", "isnot:")
     record, faults = build(ParameterSet, read_document("set.yaml", text))
     assert record is None
-    assert [fault.where for fault in faults] == ["set.yaml:1"]
+    assert [fault.where for fault in faults] == ["set.yaml:3 isnot"]
     record, faults = build(ParameterSet, read_document("set.yaml", text.replace("isnot:", "is_not:")))
-    assert [fault.where for fault in faults] == ["set.yaml:5 parameters.first", "set.yaml:6 parameters.second"]
+    assert [fault.where for fault in faults] == ["set.yaml:5 parameters.first.unit", "set.yaml:6 parameters.second"]
     assert fault_of(text.replace("isnot:", "is_not:")).endswith(
         "(1 more in this file: `ipex-pd check` lists them all)."
     )

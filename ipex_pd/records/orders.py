@@ -146,11 +146,12 @@ class Dose(Record):
         self._check_amounts()
         self._check_ends()
         if self.infusion is not None and (self.route != "iv" or self.infusion <= 0):
-            what = "an infusion by mouth" if self.route != "iv" else "an infusion of no length"
+            by_mouth = self.route != "iv"
+            what = "an infusion by mouth" if by_mouth else "an infusion of no length"
             raise fault(
                 what,
                 rule="`infusion` is the length of an intravenous infusion",
-                cure="Take `infusion` out" if self.route != "iv" else "Write `infusion: 4 h`; a bolus has no `infusion`",
+                cure="Take `infusion` out" if by_mouth else "Write `infusion: 4 h`; a bolus has no `infusion`",
                 at=("infusion",),
             )
         return self

@@ -116,11 +116,14 @@ def test_routes() -> None:
             {"concentration": {"kind": "saturable_binding", "unit": "5"}},
             "d: `5` is not a unit. Units are written as in `mg/kg`, `L/h`, `ng/mL`, `1/day`, `cells/uL`, `1`.",
         ),
-        ({"concentration": {"kind": "saturable_binding", "unit": "mg"}}, "d concentration.unit: `mg` is not a mass concentration."),
+        (
+            {"concentration": {"kind": "saturable_binding", "unit": "mg"}},
+            "d concentration.unit: `mg` is not a mass concentration.",
+        ),
         (
             {"variants": {"slow": {"description": "x", "parameters": {"lag": number(1, "h")}}}},
-            "d variants.slow.parameters.lag: variant `slow` gives `lag`, which `testol` does not have. Known: `absorption_rate`, "
-            "`binding_affinity`, `binding_capacity`, `binding_linear`, `bioavailability`, `clearance`, "
+            "d variants.slow.parameters.lag: variant `slow` gives `lag`, which `testol` does not have. Known: "
+            "`absorption_rate`, `binding_affinity`, `binding_capacity`, `binding_linear`, `bioavailability`, `clearance`, "
             "`volume_central`.",
         ),
         (
@@ -149,7 +152,8 @@ def test_drug_rules(changes: dict[str, Any], message: str) -> None:
         ),
         (
             {"kind": "power", "on": "volume", "covariate": "weight", "reference": "70 kg", "exponent": 1},
-            "d relations[0].on: a relation acts on `volume`, which is not a parameter of `testol`. Nearest: `volume_central`.",
+            "d relations[0].on: a relation acts on `volume`, which is not a parameter of `testol`. "
+            "Nearest: `volume_central`.",
         ),
         (
             {"kind": "power", "covariate": "wieght", "reference": "70 kg", "exponent": 1},

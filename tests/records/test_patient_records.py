@@ -70,7 +70,10 @@ def test_round_trip_of_a_patient() -> None:
         ),
         ({"weight": fact("0 kg")}, "p.yaml weight: `weight` is not positive. A child has a size."),
         ({"height_z": fact(-20)}, "p.yaml height_z: a z-score of -20. It lies between -8 and 5."),
-        ({"residual_function": fact(2)}, "p.yaml residual_function: `residual_function` is 2. It lies between 0 and 1."),
+        (
+            {"residual_function": fact(2)},
+            "p.yaml residual_function: `residual_function` is 2. It lies between 0 and 1.",
+        ),
         ({"albumin": fact("0 g/L")}, "p.yaml albumin: `albumin` is 0 g/L. It is more than zero."),
         (
             {"foxp3": fact("mis-sense")},
@@ -78,10 +81,13 @@ def test_round_trip_of_a_patient() -> None:
         ),
         (
             {"start": {"gut_injry": fact(0.2)}},
-            "p.yaml start.gut_injry: `gut_injry` is not a state that a patient may start in. Nearest: `gut_injury`, `lung_injury`, "
-            "`skin_injury`.",
+            "p.yaml start.gut_injry: `gut_injry` is not a state that a patient may start in. Nearest: "
+            "`gut_injury`, `lung_injury`, `skin_injury`.",
         ),
-        ({"start": {"gut_injury": fact(1.2)}}, "p.yaml start.gut_injury: `gut_injury` starts at 1.2. It is between 0 and 1."),
+        (
+            {"start": {"gut_injury": fact(1.2)}},
+            "p.yaml start.gut_injury: `gut_injury` starts at 1.2. It is between 0 and 1.",
+        ),
         ({"start": {"ige": fact("-1 IU/mL")}}, "p.yaml start.ige: `ige` starts at -1. It is 0 or more."),
         (
             {"start": {"ige": fact(100)}},

@@ -95,7 +95,8 @@ class Group:
         def some(leaf: Array) -> Array:
             return leaf[rows]
 
-        return jax.tree.map(some, self)
+        taken: Group = jax.tree.map(some, self)
+        return taken
 
 
 jax.tree_util.register_dataclass(

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ipex_pd.cli import console
-from ipex_pd.cli.options import (
-    JsonOption,
-    OutOption,
-    OverwriteOption,
-    PatientOption,
-    SeedOption,
-    YearsOption,
-    complete_regimen,
-    input_files,
-    read_patient,
-    read_regimens,
-)
-from ipex_pd.cli.runs import RunFolder, guarded, interruptible, require_writable_file, write_atomically
+from ipex_pd.cli import console, options
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_atomically
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +22,7 @@ _COLUMNS_WITH_RANGE = 2
 
 
 def compare(
-    patient: PatientOption,
+    patient: options.PatientOption,
     regimen: Annotated[
         list[str],
         typer.Option(
@@ -42,19 +30,19 @@ def compare(
             "-r",
             metavar="NAME|FILE",
             help="A regimen: a shipped name or a YAML file. Give at least two; the first is the reference.",
-            autocompletion=complete_regimen,
+            autocompletion=options.complete_regimen,
         ),
     ],
     patients: Annotated[int, typer.Option("--patients", min=1, help="Virtual patients drawn around the child.")] = 100,
-    years: YearsOption = 5.0,
-    seed: SeedOption = 1,
+    years: options.YearsOption = 5.0,
+    seed: options.SeedOption = 1,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write the report here, one self-contained HTML file."),
     ] = None,
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
+    out: options.OutOption = None,
+    overwrite: options.OverwriteOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Compare regimens over the same virtual patients, with differences and intervals.
 
@@ -69,9 +57,9 @@ def compare(
         )
     if report is not None:
         require_writable_file(report, "--report")
-    regimens = read_regimens(regimen)
-    child = read_patient(patient)
-    options = {
+    regimens = options.read_regimens(regimen)
+    child = options.read_patient(patient)
+    asked = {
         "command": "compare",
         "patient": patient,
         "regimens": list(regimen),
@@ -79,9 +67,7 @@ def compare(
         "years": years,
         "seed": seed,
     }
-    folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
-    if folder is not None:
-        folder.keep_inputs(input_files(patient, regimen))
+    folder = open_run(out, asked, options.input_files(patient, regimen), overwrite=overwrite)
     with guarded(folder), console.progress("Simulating", len(regimens), quiet=json) as advance:
         comparison = _run(child, regimens, patients, years, seed, folder, advance)
     with guarded(folder):

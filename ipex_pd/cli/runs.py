@@ -182,6 +182,22 @@ class RunFolder:
         write_atomically(self.path / "env.json", to_json(environment) + "\n", kept=self.kept)
 
 
+def open_run(
+    path: Path | None, command: Mapping[str, Any], inputs: Sequence[Path], *, overwrite: bool
+) -> RunFolder | None:
+    """The run folder with its input files, or None when no folder is asked for.
+
+    Raises:
+        UsageError: see `RunFolder`.
+        OutputError: the folder cannot be written.
+    """
+    if path is None:
+        return None
+    folder = RunFolder(path, command, overwrite=overwrite)
+    folder.keep_inputs(inputs)
+    return folder
+
+
 @contextmanager
 def guarded(folder: RunFolder | None) -> Iterator[None]:
     """Note in the run folder how the work inside ended, and turn Ctrl-C into a sentence that says what is kept.

@@ -6,19 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ipex_pd.cli import console
-from ipex_pd.cli.options import (
-    JsonOption,
-    OutOption,
-    OverwriteOption,
-    PatientOption,
-    YearsOption,
-    complete_regimen,
-    input_files,
-    read_patient,
-    read_regimens,
-)
-from ipex_pd.cli.runs import RunFolder, guarded, interruptible
+from ipex_pd.cli import console, options
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    patient: PatientOption,
+    patient: options.PatientOption,
     regimen: Annotated[
         str,
         typer.Option(
@@ -34,10 +23,10 @@ def simulate(
             "-r",
             metavar="NAME|FILE",
             help="The regimen: a shipped name (see `ipex-pd catalogue regimens`) or a YAML file.",
-            autocompletion=complete_regimen,
+            autocompletion=options.complete_regimen,
         ),
     ],
-    years: YearsOption = 2.0,
+    years: options.YearsOption = 2.0,
     population: Annotated[
         int,
         typer.Option(
@@ -51,9 +40,9 @@ def simulate(
     output_every: Annotated[
         str, typer.Option("--output-every", metavar="TIME", help="Time between outputs, with its unit.")
     ] = "7 day",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
+    out: options.OutOption = None,
+    overwrite: options.OverwriteOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Simulate a child, or virtual patients around the child, under one regimen.
 
@@ -67,9 +56,9 @@ def simulate(
             cure="Leave `--seed` out, or ask for virtual patients with `--population 20`",
         )
     drawn_with = 1 if seed is None else seed
-    (name, treatment), *_ = read_regimens([regimen]).items()
-    child = read_patient(patient)
-    options = {
+    (name, treatment), *_ = options.read_regimens([regimen]).items()
+    child = options.read_patient(patient)
+    asked = {
         "command": "simulate",
         "patient": patient,
         "regimen": regimen,
@@ -78,9 +67,7 @@ def simulate(
         "seed": drawn_with if population > 1 else None,
         "output_every": output_every,
     }
-    folder = RunFolder(out, options, overwrite=overwrite) if out is not None else None
-    if folder is not None:
-        folder.keep_inputs(input_files(patient, [regimen]))
+    folder = open_run(out, asked, options.input_files(patient, [regimen]), overwrite=overwrite)
 
     from ipex_pd.simulation.population import virtual_population
     from ipex_pd.simulation.simulation import InterruptedSimulation
@@ -103,7 +90,7 @@ def simulate(
                 raise
             simulation = stop.simulation
     with guarded(folder):
-        _deliver(simulation, {"regimen_name": name, **options}, folder, as_json=json)
+        _deliver(simulation, {"regimen_name": name, **asked}, folder, as_json=json)
     if len(simulation) < population:
         raise console.Interrupted(
             f"the run was stopped after {len(simulation)} of {population} patients",
@@ -112,16 +99,16 @@ def simulate(
         )
 
 
-def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder | None, *, as_json: bool) -> None:
+def _deliver(simulation: Simulation, asked: dict[str, Any], folder: RunFolder | None, *, as_json: bool) -> None:
     from ipex_pd.report.tables import simulation_summary, summary_rows
 
-    result = {**options, **simulation_summary(simulation)}
+    result = {**asked, **simulation_summary(simulation)}
     if folder is not None:
         folder.write("result.json", console.to_json(result) + "\n")
         folder.write("quantities.csv", simulation.to_frame().to_csv(index=False))
         folder.write("doses.csv", simulation.doses.to_frame(simulation.patients).to_csv(index=False))
         folder.write("endpoints.csv", simulation.endpoints().to_csv(index=False))
-        folder.finish("finished" if len(simulation) == options["population"] else "interrupted")
+        folder.finish("finished" if len(simulation) == asked["population"] else "interrupted")
         console.say(f"The run is in {folder.path}.")
     for warning in simulation.warnings:
         console.warn(warning)
@@ -129,4 +116,4 @@ def _deliver(simulation: Simulation, options: dict[str, Any], folder: RunFolder 
         console.emit_json(result)
     else:
         columns, rows = summary_rows(simulation)
-        console.emit_table(f"{options['patient']} under {options['regimen_name']}, median (5-95 %)", columns, rows)
+        console.emit_table(f"{asked['patient']} under {asked['regimen_name']}, median (5-95 %)", columns, rows)

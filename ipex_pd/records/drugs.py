@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_serializer, model_validator
 
 from ipex_pd.errors import RecordError, UnitError, UnknownKeyError, nearest_hint
-from ipex_pd.records.parameters import Parameter, ParameterSet, named, unnamed
+from ipex_pd.records.parameters import Parameter, ParametersByName, ParameterSet, unnamed
 from ipex_pd.records.provenance import Citation, Source
 from ipex_pd.records.record import Fraction, Name, Number, Record, Texts, fault, measures, quantity
 from ipex_pd.records.relations import AnyRelation, Relation
@@ -99,7 +99,7 @@ class Action(Record):
 
     @field_serializer("ec50")
     def _unnamed(self, ec50: Parameter) -> dict[str, Any]:
-        return dict(unnamed([ec50])[ec50.name])
+        return unnamed(ec50)
 
 
 class Window(Record):
@@ -136,20 +136,9 @@ class Variant(Record):
     """Another published choice for some parameters; relations given here replace those on the same parameters."""
 
     description: str
-    parameters: tuple[Parameter, ...] = Field(min_length=1)
+    parameters: ParametersByName
     relations: tuple[AnyRelation, ...] = ()
     drops_relations_on: Texts = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mapping(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and isinstance(data.get("parameters"), Mapping):
-            return {**data, "parameters": named(data["parameters"])}
-        return data
-
-    @field_serializer("parameters")
-    def _as_mapping(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-        return unnamed(parameters)
 
 
 class Drug(Record):
@@ -173,7 +162,7 @@ class Drug(Record):
     is_not: str = Field(min_length=1)
     molar_mass: Number | None = Field(None, gt=0)
     kinetics: Kinetics
-    parameters: tuple[Parameter, ...]
+    parameters: ParametersByName
     relations: tuple[AnyRelation, ...] = ()
     concentration: Concentration
     acts_on: tuple[Action, ...] = Field(min_length=1)
@@ -185,17 +174,6 @@ class Drug(Record):
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant_of: str = ""
     sources: dict[str, Citation] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mapping(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and isinstance(data.get("parameters"), Mapping):
-            return {**data, "parameters": named(data["parameters"])}
-        return data
-
-    @field_serializer("parameters")
-    def _as_mapping(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-        return unnamed(parameters)
 
     @model_validator(mode="after")
     def _consistent(self) -> Drug:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.provenance import Citation, Source, assumed, require_citations
@@ -136,16 +136,26 @@ def _text(bound: float) -> str:
     return "open" if math.isinf(bound) else f"{bound:g}"
 
 
-def named(data: Any) -> Any:
+def _named(data: Any) -> Any:
     """A mapping name -> fields as a list of fields with their names (other shapes are left to the checks)."""
     if not isinstance(data, Mapping):
         return data
     return [{"name": name, **fields} if isinstance(fields, Mapping) else fields for name, fields in data.items()]
 
 
-def unnamed(parameters: Iterable[Parameter]) -> dict[str, Any]:
-    """The inverse of `named`, as plain data."""
-    return {p.name: {k: v for k, v in p.as_data().items() if k != "name"} for p in parameters}
+def unnamed(parameter: Parameter) -> dict[str, Any]:
+    """A parameter as plain data without its name."""
+    return {key: value for key, value in parameter.as_data().items() if key != "name"}
+
+
+def _by_name(parameters: Iterable[Parameter]) -> dict[str, Any]:
+    return {parameter.name: unnamed(parameter) for parameter in parameters}
+
+
+ParametersByName = Annotated[
+    tuple[Parameter, ...], Field(min_length=1), BeforeValidator(_named), PlainSerializer(_by_name)
+]
+"""Parameters in the order of the file, written there as `name: {value: ..., unit: ..., ...}`."""
 
 
 class ParameterSet(Record):
@@ -155,25 +165,14 @@ class ParameterSet(Record):
         name, description: what it is.
         is_not: what it must not be used for, in words.
         sources: citations that stand in the same file, beside those of the shelf.
-        parameters: in the order of the file; written there as `name: {value: ..., unit: ..., ...}`.
+        parameters: see `ParametersByName`.
     """
 
     name: Name
     description: str = Field(min_length=1)
     is_not: str = Field(min_length=1)
     sources: dict[str, Citation] = Field(default_factory=dict)
-    parameters: tuple[Parameter, ...] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mapping(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and isinstance(data.get("parameters"), Mapping):
-            return {**data, "parameters": named(data["parameters"])}
-        return data
-
-    @field_serializer("parameters")
-    def _as_mapping(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-        return unnamed(parameters)
+    parameters: ParametersByName
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -123,8 +123,8 @@ def test_routes() -> None:
         (
             {"variants": {"slow": {"description": "x", "parameters": {"lag": number(1, "h")}}}},
             "d variants.slow.parameters.lag: variant `slow` gives `lag`, which `testol` does not have. Known: "
-            "`absorption_rate`, `binding_affinity`, `binding_capacity`, `binding_linear`, `bioavailability`, `clearance`, "
-            "`volume_central`.",
+            "`absorption_rate`, `binding_affinity`, `binding_capacity`, `binding_linear`, `bioavailability`, "
+            "`clearance`, `volume_central`.",
         ),
         (
             {

@@ -122,8 +122,8 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
             "    source: {assumed: why not}\n",
             "    source: {assumed: why, or why not}\n",
             "set.yaml:10 parameters.second.source.or why not: `or why not` is not a key of a source. Known: "
-            "`assumed`, `derived`, `evidence`, `fitted`, `from`, `note`, `reported`. A comma inside {...} begins a new key: "
-            "put the text in quotes.",
+            "`assumed`, `derived`, `evidence`, `fitted`, `from`, `note`, `reported`. A comma inside {...} begins a new "
+            "key: put the text in quotes.",
         ),
     ],
 )

@@ -2,8 +2,8 @@
 
 Both branches of ``a if c else b`` are computed. Where a branch is not chosen, its names and the arguments of its
 functions that have poles or overflow are 1, so that no derivative becomes 0 x infinity. Where a base is exactly 0,
-``sqrt`` and powers with a positive non-integer exponent have derivative 0: the true value above exponent 1, and below it
-the one that keeps a structural zero (a concentration before the first dose) from making the gradient undefined.
+``sqrt`` and powers with a positive non-integer exponent have derivative 0: the true value above exponent 1, and below
+it the one that keeps a structural zero (a concentration before the first dose) from making the gradient undefined.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Formulas that people write in files: parsed with `ast`, whitelisted, kept as a small tree, never evaluated as code."""
+"""Formulas that people write in files: parsed with `ast`, whitelisted, kept as a tree, never evaluated as code."""
 
 from __future__ import annotations
 

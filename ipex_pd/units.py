@@ -99,22 +99,28 @@ def dimension(unit: str) -> dict[str, float]:
 _NUMBER = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
 
 
-def parse_measure(text: str | int | float, *, where: str = "") -> Measure:
+def parse_measure(text: str | int | float, *, where: str = "", like: str = "") -> Measure:
     """Read ``0.15 mg/kg`` as ``Measure(0.15, "mg/kg")``; the unit must be there.
+
+    Args:
+        text: what was written.
+        where: its place, for the error.
+        like: a unit that would fit, for the cure.
 
     Raises:
         UnitError: no number, no unit, or an unknown unit.
     """
     match = _NUMBER.match(str(text))
+    example = f"1 {like}" if like else "0.15 mg/kg"
     if match is None:
-        raise UnitError(f"`{text}` is not a number with a unit", where=where, rule="Write for example `0.15 mg/kg`")
+        raise UnitError(f"`{text}` is not a number with a unit", where=where, rule=f"Write for example `{example}`")
     number, unit = float(match.group(1)), match.group(2)
     if unit == "":
         raise UnitError(
             f"`{text}` has no unit",
             where=where,
             rule="Every quantity carries its unit",
-            cure="Write for example `5 mg`",
+            cure=f"Write for example `{str(text).strip()} {like or 'mg'}`",
         )
     try:
         _unit(unit)

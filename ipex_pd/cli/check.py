@@ -43,9 +43,18 @@ def _behind(given: str) -> list[Path]:
     """The file itself, or every shipped file of that name (a drug and a regimen may share one)."""
     from ipex_pd.records.library import all_names, files_of
 
-    if Path(given).is_file():
-        return [Path(given)]
+    path = Path(given)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        raise UsageError(
+            f"`{given}` is a folder", where="FILE", rule="Files are checked", cure=f"Name them: {path}/*.yaml"
+        )
     paths = files_of(given)
+    if not paths and path.suffix:
+        raise UsageError(
+            f"there is no file `{given}`", where="FILE", rule="A file to check exists", cure="Check the path"
+        )
     if not paths:
         raise UsageError(
             f"`{given}` is neither a file nor a shipped name",
@@ -71,12 +80,14 @@ def _examine(path: Path) -> dict[str, Any]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    state = f"{len(result['findings'])} finding(s)" if result["findings"] else "right"
-    console.emit_text(f"{result['file']}: {result['kind'] or 'unknown kind'}, {state}")
+    count = len(result["findings"])
+    state = ("1 finding" if count == 1 else f"{count} findings") if count else "right"
+    console.emit_text(f"{result['file']}: {result['kind'] or 'kind not known'}, {state}")
     for line in result["understood"]:
         console.emit_text(f"  {line}")
     for finding in result["findings"]:
-        parts = [finding["where"], finding["what"], finding["rule"], finding["cure"]]
+        head = f"{finding['where']}: {finding['what']}" if finding["where"] else finding["what"]
+        parts = [head, finding["rule"], finding["cure"]]
         console.emit_text(
             "  - " + " ".join(part.rstrip(". ") + "." for part in parts if part) + f" [{finding['code']}]"
         )

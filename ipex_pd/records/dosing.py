@@ -63,7 +63,7 @@ def parse_amount(value: Any) -> Amount:
     if not math.isfinite(number):
         raise fault(f"dose `{value}` is not a finite number", rule="Numbers are finite")
     if number < 0:
-        raise fault(f"dose `{value}` is negative", rule="A dose is zero or more")
+        raise fault(f"dose `{value}` is negative", rule="A dose is zero or more", cure="Write it without the minus")
     return Amount(number * _MASSES[mass], _SIZES[sizes[0]] if sizes else "mg", per_day)
 
 

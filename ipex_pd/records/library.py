@@ -19,7 +19,7 @@ from ipex_pd.records.patients import Patient
 from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
-from ipex_pd.records.yamlfile import Document, Place, build, first, read_document
+from ipex_pd.records.yamlfile import Document, Place, build, first, not_a_record, read_document
 
 AnyRecord = ParameterSet | Drug | Patient | Regimen | Observations | Measurements | Shelf
 P = ParamSpec("P")
@@ -177,7 +177,7 @@ def resolve_drug(name: str, where: str = "") -> tuple[str, str]:
         f"`{name}` is not a known drug",
         where=where,
         rule=nearest_hint(word, names),
-        cure="Rename it, or add a file to parameters/drugs",
+        cure="Rename it (see `ipex-pd catalogue drugs`), or add a file to parameters/drugs",
     )
 
 
@@ -320,7 +320,9 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def _kind(document: Document) -> str:
-    keys = set(document.data) if isinstance(document.data, dict) else set()
+    if not isinstance(document.data, dict):
+        raise not_a_record(document)
+    keys = set(document.data)
     if "kinetics" in keys or "acts_on" in keys:
         return "drugs"
     if "sex" in keys or "foxp3" in keys:

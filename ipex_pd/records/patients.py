@@ -153,7 +153,10 @@ class Patient(Record):
     def _sound(self) -> Patient:
         if self.age < 0:
             raise fault(
-                f"age `{self.stated_age.value}` is negative", rule="A child starts at birth or later", at=("age",)
+                f"age `{self.stated_age.value}` is negative",
+                rule="A child starts at birth or later",
+                cure="Write `0 day` for birth",
+                at=("age",),
             )
         for name, size, z in (
             ("weight", self.stated_weight, self.weight_z),

@@ -104,7 +104,7 @@ def quantity(value: Any, like: str, positive: bool = True) -> Measure:
         PydanticCustomError: no unit, an unknown unit, another dimension, or a negative number.
     """
     try:
-        measure = value if isinstance(value, Measure) else parse_measure(value)
+        measure = value if isinstance(value, Measure) else parse_measure(value, like=like)
         fits = same_dimension(measure.unit, like)
     except IpexError as error:
         raise carried(error) from error

@@ -19,7 +19,7 @@ class Regimen(Record):
     Attributes:
         name, description: what it is.
         doses: orders of drugs.
-        transplants: on different days.
+        transplants: at least a day apart.
         sources: citations that stand in the same file.
     """
 
@@ -33,10 +33,12 @@ class Regimen(Record):
     def _sound(self) -> Regimen:
         days = [transplant.day for transplant in self.transplants]
         for index, day in enumerate(days):
-            if day in days[:index]:
+            near = [other for other in days[:index] if abs(other - day) < 1.0]
+            if near:
+                both = f"day {day:g}" if near[0] == day else f"days {near[0]:g} and {day:g}"
                 raise fault(
-                    f"two transplants on day {day:g}",
-                    rule="A child gets one transplant a day",
+                    f"two transplants on {both}",
+                    rule="Transplants are at least a day apart",
                     cure="Move one of them, or take it out",
                     at=("transplants", index, "day"),
                 )

@@ -119,7 +119,7 @@ class _Reader:
         if kind == "float":
             value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
             if not math.isfinite(value):
-                raise self.refuse(node, f"`{text}` is not a finite number", "Numbers are finite")
+                raise self.refuse(node, f"`{text}` is not a finite number", "Numbers are finite", "Write the number")
             return value
         if kind == "str":
             return text
@@ -155,20 +155,32 @@ def _text(path: Path, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise RecordError("there is no such file", where=name, code="record.no-file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"the file cannot be read: {error}", where=name, code="record.no-file") from error
+        cure = "Check the path, or give a shipped name (see `ipex-pd catalogue`)"
+        raise RecordError("there is no such file", where=name, cure=cure, code="record.no-file") from None
+    except UnicodeDecodeError as error:
+        what, cure = "the file is not text", "Save it as text in UTF-8"
+        raise RecordError(
+            what, where=name, rule="Records are text in UTF-8", cure=cure, code="record.no-file"
+        ) from error
+    except OSError as error:
+        what = f"the file cannot be read ({error.strerror or error})"
+        raise RecordError(what, where=name, rule="A record is a readable file", code="record.no-file") from error
 
 
 def build(kind: type[R], document: Document) -> tuple[R | None, list[IpexError]]:
     """Check a document against a record type: the record (or None) and every fault found."""
     if not isinstance(document.data, dict):
-        what = "the file is empty" if document.data is None else "the file is not a mapping"
-        return None, [RecordError(what, where=document.path, rule="A record is written as `key: value` lines")]
+        return None, [not_a_record(document)]
     try:
         return kind.model_validate(document.data), []
     except ValidationError as error:
         return None, list(translate(error, document))
+
+
+def not_a_record(document: Document) -> RecordError:
+    """The fault of a file that holds no mapping."""
+    what = "the file is empty" if document.data is None else "the file is not a mapping"
+    return RecordError(what, where=document.path, rule="A record is written as `key: value` lines")
 
 
 def read_record(kind: type[R], path: str | os.PathLike[str], text: str | None = None) -> R:

@@ -208,12 +208,13 @@ def _warnings(
 def _reach(aim: Titration, unit: str, troughs: Array, multipliers: Array) -> list[str]:
     in_force = multipliers[-2] if len(multipliers) > 1 else np.ones_like(multipliers[-1])
     short = (in_force >= aim.largest * (1 - 1e-9)) & (troughs[-1] < aim.low)
-    if not short.any():
-        return []
-    window, reached = f"{aim.low:g} to {aim.high:g} {unit}", f"{np.median(troughs[-1][short]):.3g} {unit}"
+    beyond = (in_force <= aim.smallest * (1 + 1e-9)) & (troughs[-1] > aim.high)
+    window = f"{aim.low:g} to {aim.high:g} {unit}"
     return [
-        f"{aim.drug}: the trough target {window} was not reached at the largest dose allowed in "
-        f"{int(short.sum())} of {short.size} patients (median trough there {reached})"
+        f"{aim.drug}: the trough target {window} was {missed} dose allowed in {int(which.sum())} of {which.size} "
+        f"patients (median trough there {np.median(troughs[-1][which]):.3g} {unit})"
+        for missed, which in (("not reached at the largest", short), ("exceeded at the smallest", beyond))
+        if which.any()
     ]
 
 

@@ -185,9 +185,14 @@ def output_grid(
     if years is not None and days is not None:
         raise UsageError("both `years` and `days`", rule="A length is stated once")
     horizon = days if days is not None else (1.0 if years is None else years) * YEAR
-    step = parse_measure(every, where="output_every")
+    step = parse_measure(every, where="output_every", like="day")
     interval = step.value * factor(step.unit, "day")
-    if not horizon > 0 or not interval > 0:
-        raise UsageError(f"a horizon of {horizon:g} days, outputs every {every}", rule="Both are more than zero")
+    if not horizon > 0:
+        raise UsageError(
+            f"a length of {horizon:g} days", rule="A simulation lasts longer than nothing", cure="Raise it"
+        )
+    if not interval > 0:
+        what, cure = f"outputs every `{every}`", "Write for example `7 day`"
+        raise UsageError(what, where="output_every", rule="Time between outputs is more than zero", cure=cure)
     grid = np.arange(0.0, horizon, interval)
     return np.append(grid, horizon) if horizon - grid[-1] > 1e-9 else grid

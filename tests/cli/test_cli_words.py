@@ -91,9 +91,9 @@ def test_check_of_a_wrong_file_is_exit_code_1_and_names_the_place(capsys, tmp_pa
     path.write_text(BAD)
     assert run(["check", str(path)]) == 1
     shown = capsys.readouterr().out
-    assert "1 finding(s)" in shown
+    assert "regimens, 1 finding\n" in shown
     assert "`dozes`" in shown
-    assert "synthetic.yaml:" in shown
+    assert "synthetic.yaml:3 dozes: `dozes` is not a key" in shown
 
 
 def test_check_takes_a_shipped_name_and_all_files_of_it(capsys):

@@ -58,7 +58,7 @@ def test_names_synonyms_and_variants() -> None:
             library.load_drug,
             "everolimus",
             "`everolimus` is not a known drug. Nearest: `sirolimus`, `tacrolimus`, `tacrolimus_iv`. "
-            "Rename it, or add a file to parameters/drugs.",
+            "Rename it (see `ipex-pd catalogue drugs`), or add a file to parameters/drugs.",
         ),
     ],
 )
@@ -89,7 +89,7 @@ def test_unknown_drugs_and_routes_of_a_regimen_are_all_told(tmp_path: Path) -> N
         "apparent (per bioavailability), so an intravenous dose would need a bioavailability (31 % in the label, 25 % "
         "in Wallemacq 1998, D174); use the drug `tacrolimus_iv` for infusions. Write `route: oral`.",
         f"{path}:5 doses[1].drug: `sirolimuss` is not a known drug. Nearest: `sirolimus`, `tacrolimus`, "
-        "`tacrolimus_iv`. Rename it, or add a file to parameters/drugs.",
+        "`tacrolimus_iv`. Rename it (see `ipex-pd catalogue drugs`), or add a file to parameters/drugs.",
     ]
 
 
@@ -172,7 +172,7 @@ def test_names_in_a_file_of_observations_must_exist(tmp_path: Path) -> None:
     path = written(tmp_path, text)
     assert [str(fault).partition(": ")[2] for fault in library.findings(path)] == [
         "`tacrolimis` is not a known drug. Nearest: `tacrolimus`, `tacrolimus_iv`, `sirolimus`. "
-        "Rename it, or add a file to parameters/drugs.",
+        "Rename it (see `ipex-pd catalogue drugs`), or add a file to parameters/drugs.",
         "`healthy_chid` is not a shipped patient. Nearest: `healthy_child`. Rename it.",
         "`untreted` is not a shipped regimen. Nearest: `untreated`. Rename it.",
         "`b_turn_over` is not a parameter of `disease`. Nearest: `b_turnover`, `t_turnover`, `th2_turnover`. "

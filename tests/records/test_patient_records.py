@@ -59,7 +59,10 @@ def test_round_trip_of_a_patient() -> None:
             {"age": fact(300)},
             "p.yaml: `300` has no unit. Every quantity carries its unit. Write for example `300 day`.",
         ),
-        ({"age": fact("-3 day")}, "p.yaml age: age `-3 day` is negative. A child starts at birth or later."),
+        (
+            {"age": fact("-3 day")},
+            "p.yaml age: age `-3 day` is negative. A child starts at birth or later. Write `0 day` for birth.",
+        ),
         (
             {"age": fact("3 kg")},
             "p.yaml: `3 kg` does not measure what is asked. The unit must be `day` or a multiple of it.",

@@ -43,7 +43,10 @@ def regimen(*doses: dict[str, Any], transplants: tuple[dict[str, Any], ...] = ()
             "r.yaml doses[0].amount: `5 mL/kg` is not a dose. A dose is written as `5 mg`, `0.1 mg/kg`, `60 mg/m2`, or "
             "a day's amount as `2 mg/kg/day`.",
         ),
-        ({"amount": "-1 mg"}, "r.yaml doses[0].amount: dose `-1 mg` is negative. A dose is zero or more."),
+        (
+            {"amount": "-1 mg"},
+            "r.yaml doses[0].amount: dose `-1 mg` is negative. A dose is zero or more. Write it without the minus.",
+        ),
         (
             {"amount": "0 mg"},
             "r.yaml doses[0].amount: dose `0 mg` is nothing. An order gives something. Take the order out.",
@@ -239,7 +242,7 @@ def test_error_classes_tell_the_kind() -> None:
         (
             (),
             (TRANSPLANT, TRANSPLANT),
-            "r.yaml transplants[1].day: two transplants on day 60. A child gets one transplant a day. "
+            "r.yaml transplants[1].day: two transplants on day 60. Transplants are at least a day apart. "
             "Move one of them, or take it out.",
         ),
         (
@@ -257,7 +260,8 @@ def test_error_classes_tell_the_kind() -> None:
         (
             (),
             (TRANSPLANT | {"cd34": "5e6"},),
-            "r.yaml transplants[0]: `5e6` has no unit. Every quantity carries its unit. Write for example `5 mg`.",
+            "r.yaml transplants[0]: `5e6` has no unit. Every quantity carries its unit. "
+            "Write for example `5e6 cells/kg`.",
         ),
         (
             (),

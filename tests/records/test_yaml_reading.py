@@ -38,9 +38,9 @@ def test_numbers_words_and_lines() -> None:
     ("text", "message"),
     [
         ("a: 1\na: 2\n", "x.yaml:2: `a` is written twice. A key stands once. Take one of them out."),
-        ("a: .nan\n", "x.yaml:1: `.nan` is not a finite number. Numbers are finite."),
-        ("a: -.inf\n", "x.yaml:1: `-.inf` is not a finite number. Numbers are finite."),
-        ("a: 1e999\n", "x.yaml:1: `1e999` is not a finite number. Numbers are finite."),
+        ("a: .nan\n", "x.yaml:1: `.nan` is not a finite number. Numbers are finite. Write the number."),
+        ("a: -.inf\n", "x.yaml:1: `-.inf` is not a finite number. Numbers are finite. Write the number."),
+        ("a: 1e999\n", "x.yaml:1: `1e999` is not a finite number. Numbers are finite. Write the number."),
         (
             "a: &x 1\nb: *x\n",
             "x.yaml:1: an alias (`*name`) stands here. Records are written out in full. Repeat the text.",
@@ -65,14 +65,14 @@ def test_broken_yaml_names_its_line() -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"nowhere\.yaml: there is no such file\.$"):
+    with pytest.raises(RecordError, match=r"nowhere\.yaml: there is no such file\. Check the path"):
         read_document(tmp_path / "nowhere.yaml")
 
 
 def test_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecordError, match="the file cannot be read"):
+    with pytest.raises(RecordError, match="the file is not text"):
         read_document(path)
 
 

@@ -50,14 +50,29 @@ def test_what_a_file_leaves_out_is_listed_as_assumed(weightless):
 
 
 def test_a_trough_beyond_the_largest_dose_is_warned_of_with_what_was_reached():
-    aim = {"low": "50 ng/mL", "high": "80 ng/mL", "sampling_days": [4, 8, 12], "smallest_dose": "0.02 mg/kg/day",
-           "largest_dose": "0.2 mg/kg/day", "largest_step": 2, "source": WHY}
+    aim = {
+        "low": "50 ng/mL",
+        "high": "80 ng/mL",
+        "sampling_days": [4, 8, 12],
+        "smallest_dose": "0.02 mg/kg/day",
+        "largest_dose": "0.2 mg/kg/day",
+        "largest_step": 2,
+        "source": WHY,
+    }
     regimen = Regimen.model_validate(
         {
             "name": "too_high",
             "description": "a target that this dose cannot reach",
-            "doses": [{"drug": "tacrolimus", "amount": "0.15 mg/kg/day", "route": "oral", "every": "12 h",
-                       "target_trough": aim, "source": WHY}],
+            "doses": [
+                {
+                    "drug": "tacrolimus",
+                    "amount": "0.15 mg/kg/day",
+                    "route": "oral",
+                    "every": "12 h",
+                    "target_trough": aim,
+                    "source": WHY,
+                }
+            ],
         }
     )
     found = simulate(load_patient("seidel_2009"), regimen, days=14, output_every="7 day")
@@ -66,14 +81,22 @@ def test_a_trough_beyond_the_largest_dose_is_warned_of_with_what_was_reached():
         "tacrolimus: the trough target 50 to 80 ng/mL was not reached at the largest dose allowed in 1 of 1 patients"
     )
     assert found.troughs.multiplier[0, -1] == pytest.approx(0.2 / 0.15)
+    low = aim | {"low": "0.1 ng/mL", "high": "0.2 ng/mL", "smallest_dose": "0.1 mg/kg/day"}
+    regimen = Regimen.model_validate(
+        regimen.as_data() | {"doses": [regimen.as_data()["doses"][0] | {"target_trough": low}]}
+    )
+    (warning,) = simulate(load_patient("seidel_2009"), regimen, days=14, output_every="7 day").warnings
+    assert warning.startswith(
+        "tacrolimus: the trough target 0.1 to 0.2 ng/mL was exceeded at the smallest dose allowed in 1 of 1 patients"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
         ({"years": 1, "days": 3}, "both `years` and `days`"),
-        ({"days": -1}, "a horizon of -1 days, outputs every 7 day"),
-        ({"days": 3, "every": "0 h"}, "a horizon of 3 days, outputs every 0 h"),
+        ({"days": -1}, "a length of -1 days"),
+        ({"days": 3, "every": "0 h"}, "outputs every `0 h`"),
         ({"times": [3.0, 1.0]}, "`output_times` do not rise from day 0 on"),
         ({"times": [1.0], "years": 1}, "`output_times` beside a length"),
     ],

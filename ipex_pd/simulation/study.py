@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,7 +108,7 @@ def study(
         regimen: what is given.
         times: output times [day].
         parameters: disease parameters; those of the population, else the shipped set, when None.
-        options: of the solver, for the course before day 0.
+        options: of the solver, for the course before day 0; a population lives it once for all its regimens.
 
     Raises:
         RecordError: a drug or transplant choice that the records do not know, or doses by size for a child without one.
@@ -127,9 +128,23 @@ def study(
         schedule=schedule_of(regimen, given.drugs, float(times[-1]), jump),
         theta=theta,
         age=np.array([p.age for p in population.patients]),
-        state=initial_state(population, model, theta, options or SolverOptions()),
+        state=dict(_day_zero(population, given, theta, options or SolverOptions())),
         times=times,
     )
+
+
+_lived_through: WeakKeyDictionary[Population, tuple[ParameterSet, SolverOptions, Values]] = WeakKeyDictionary()
+
+
+def _day_zero(population: Population, given: Shelves, theta: Values, options: SolverOptions) -> Values:
+    """`initial_state`, kept for the next regimen of the same population: treatment begins on day 0."""
+    kept = _lived_through.get(population)
+    if kept is None or kept[:2] != (given.disease, options):
+        state = initial_state(population, disease(), theta, options)
+        for values in state.values():
+            values.setflags(write=False)
+        kept = _lived_through[population] = (given.disease, options, state)
+    return kept[2]
 
 
 def initial_state(

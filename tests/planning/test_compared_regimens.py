@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ipex_pd as ipx
+from ipex_pd.simulation import study
 from ipex_pd.simulation.questions import DEATH_HAZARDS
 
 REGIMENS = ("untreated", "prednisolone_tacrolimus")
@@ -26,6 +27,25 @@ def test_every_patient_starts_the_same_under_every_regimen(table):
     for name in set(first.quantities) & set(second.quantities) - {"immunosuppression_index"}:
         assert np.array_equal(first[name][:, 0], second[name][:, 0]), name
     assert not np.array_equal(first["effector_t"][:, -1], second["effector_t"][:, -1])
+
+
+def test_the_course_before_day_0_is_lived_once_for_all_regimens(group, monkeypatch):
+    lived, solve = [], study.solve
+
+    def counted(*arguments, **options):
+        lived.append(options["age"])
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(study, "solve", counted)
+    others = group.pick([0, 1])
+    times = study.output_grid(days=7)
+    first, second = (study.study(others, ipx.load_regimen(name), times) for name in REGIMENS)
+    assert len(lived) == 1
+    assert all(np.array_equal(first.state[name], second.state[name]) for name in first.state)
+    set_of_own = first.shelves.disease.replace({"effector_fetal": 1.0}, "to see it matter")
+    changed = study.study(others, ipx.load_regimen("untreated"), times, parameters=set_of_own)
+    assert len(lived) == 2
+    assert not np.array_equal(changed.state["effector_t"], first.state["effector_t"])
 
 
 def test_patients_differ(table):

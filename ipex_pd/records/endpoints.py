@@ -18,9 +18,10 @@ With `coefficients: variance` each of a, b is a variance: sqrt(a) and sqrt(b) ta
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Tag, model_validator
 
 from ipex_pd.records.formulas import Formula, FormulaText
 from ipex_pd.records.record import Name, Record, fault
@@ -199,7 +200,13 @@ class Event(Record):
     meaning: str = ""
 
 
-AnyEndpoint = Annotated[Continuous | Event, Field(union_mode="left_to_right")]
+def _kind(value: Any) -> str:
+    kind = value.get("kind", "continuous") if isinstance(value, Mapping) else getattr(value, "kind", "continuous")
+    return "event" if kind == "event" else "continuous"
+
+
+AnyEndpoint = Annotated[Annotated[Continuous, Tag("continuous")] | Annotated[Event, Tag("event")], Discriminator(_kind)]
+"""An endpoint of either kind; continuous when nothing is said."""
 
 
 class Correlation(Record):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ipex_pd.records.formulas import Formula, FormulaText, parse_formula
 from ipex_pd.records.record import Name, Number, Record, Texts, fault
@@ -133,11 +134,6 @@ class Individual(Record):
         return f"{low!r} + {width!r} * expit(logit(({typical} - {low!r}) / {width!r}) + {total})"
 
 
-def _written(value: Any) -> Any:
-    """A formula where a short form may stand: a value without short form."""
-    return {"formula": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
-
-
 class Value(Record):
     """An individual value written as a formula over parameters, random effects, covariates and earlier values."""
 
@@ -182,4 +178,19 @@ class Dosing(Record):
         return {term: getattr(self, term) for term in terms if getattr(self, term) is not None}
 
 
-AnyIndividual = Annotated[Value | Individual, BeforeValidator(_written)]
+def _written(value: Any) -> Any:
+    """A formula where a short form may stand: a value without short form."""
+    return {"formula": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+def _form(value: Any) -> str:
+    short = isinstance(value, Individual) or (isinstance(value, Mapping) and "formula" not in value)
+    return "short" if short else "formula"
+
+
+AnyIndividual = Annotated[
+    Annotated[Value, Tag("formula")] | Annotated[Individual, Tag("short")],
+    Discriminator(_form),
+    BeforeValidator(_written),
+]
+"""An individual value: a formula as text, or a short form."""

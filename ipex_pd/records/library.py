@@ -12,24 +12,31 @@ from typing import ParamSpec, TypeVar, cast
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.drugs import Drug
 from ipex_pd.records.measurements import Measurements
+from ipex_pd.records.models import StructuralModel, compose
 from ipex_pd.records.observations import Observations
 from ipex_pd.records.orders import Dose
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.problem_checks import located_faults
+from ipex_pd.records.problems import AnyModel, Composition, EstimationProblem
 from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.yamlfile import Document, Place, build, first, not_a_record, read_document
 
-AnyRecord = ParameterSet | Drug | Patient | Regimen | Observations | Measurements | Shelf
+AnyRecord = (
+    ParameterSet | Drug | Patient | Regimen | Observations | Measurements | StructuralModel | EstimationProblem | Shelf
+)
 P = ParamSpec("P")
-R = TypeVar("R", ParameterSet, Drug, Patient, Regimen, Observations, Measurements)
+R = TypeVar("R", ParameterSet, Drug, Patient, Regimen, Observations, Measurements, StructuralModel, EstimationProblem)
 
 KINDS: dict[str, tuple[type[Record], str]] = {
     "parameters": (ParameterSet, "parameters"),
     "drugs": (Drug, "parameters/drugs"),
     "patients": (Patient, "treatments/patients"),
     "regimens": (Regimen, "treatments/regimens"),
+    "models": (StructuralModel, "fit/models"),
+    "problems": (EstimationProblem, "fit/problems"),
 }
 """Kind of record that is used by name -> its type and its shelf."""
 
@@ -38,13 +45,20 @@ _TYPES: dict[str, type[Record]] = {kind: record for kind, (record, _) in KINDS.i
     "measurements": Measurements,
     "citations": Shelf,
 }
-_SINGULAR = {"parameters": "parameter set", "drugs": "drug", "patients": "patient", "regimens": "regimen"}
+_SINGULAR = {
+    "parameters": "parameter set",
+    "drugs": "drug",
+    "patients": "patient",
+    "regimens": "regimen",
+    "models": "structural model",
+    "problems": "estimation problem",
+}
 _NOT_SETS = {"sources", "measurements"}
 
 
 @cache
 def shelf() -> Path:
-    """The folder that holds `parameters/` and `treatments/`: the checkout, or the data inside the package.
+    """The folder that holds `parameters/`, `treatments/` and `fit/`: the checkout, or the data inside the package.
 
     Raises:
         RecordError: neither is there.
@@ -81,8 +95,8 @@ def shipped(kind: str) -> Mapping[str, Path]:
 
 
 def catalogue() -> dict[str, list[str]]:
-    """Names of everything shipped: parameter sets, drugs (with their variants), patients, regimens."""
-    found = {kind: list(shipped(kind)) for kind in KINDS}
+    """Names of everything shipped: parameter sets, drugs (with their variants), patients, regimens, models and so on."""
+    found = {kind: list(shipped(kind)) for kind in KINDS} | {"cohorts": list(cohort_files())}
     found["drugs"] = [name for drug in found["drugs"] for name in (drug, *_variants(drug))]
     return found
 
@@ -148,6 +162,53 @@ def load_observations(name: str | os.PathLike[str]) -> Observations:
     if not _is_path(name) and name not in known:
         raise UnknownKeyError(f"`{os.fspath(name)}` is not a file of observations", rule=nearest_hint(str(name), known))
     return _read("observations", Path(name) if _is_path(name) else known[str(name)], Observations)
+
+
+def load_model(name: str | os.PathLike[str]) -> StructuralModel:
+    """A structural model for fitting, by shipped name or path.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    return _load("models", name, StructuralModel)
+
+
+def load_problem(name: str | os.PathLike[str]) -> EstimationProblem:
+    """An estimation problem, by shipped name or path; it knows the folder from which its data are looked up.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    path = _path("problems", name)
+    problem = _load("problems", name, EstimationProblem)
+    return problem.model_copy(update={"folder": str((path.parent / problem.folder).resolve())})
+
+
+def resolve_model(model: AnyModel, where: str = "") -> StructuralModel:
+    """The model behind the `model` of a problem: a shipped name, a composition, or itself.
+
+    Raises:
+        RecordError: an unknown name, or models that do not fit together.
+    """
+    if isinstance(model, StructuralModel):
+        return model
+    names = model.compose if isinstance(model, Composition) else (model,)
+    for name in names:
+        if name not in shipped("models"):
+            raise _not_shipped("models", name, where)
+    models = [load_model(name) for name in names]
+    if isinstance(model, Composition):
+        try:
+            return compose(models, model.inputs)
+        except RecordError as error:
+            raise type(error)(error.what, code=error.code, where=where, rule=error.rule, cure=error.cure) from error
+    return models[0]
+
+
+@cache
+def cohort_files() -> Mapping[str, Path]:
+    """Names and tables of the shipped cohorts."""
+    return {path.stem: path for path in sorted((shelf() / "fit" / "cohorts").glob("*.csv"))}
 
 
 def load_measurements(path: str | os.PathLike[str] | None = None) -> Measurements:
@@ -249,7 +310,17 @@ def _checked(kind: str, document: Document) -> tuple[Record | None, list[IpexErr
         faults += _told(_require_order, dose, place, document)
     if isinstance(record, Observations):
         faults += _missing_records(record, document)
+    if isinstance(record, EstimationProblem):
+        faults += _problem_faults(record, document)
     return record, faults
+
+
+def _problem_faults(problem: EstimationProblem, document: Document) -> list[IpexError]:
+    try:
+        model = resolve_model(problem.model, document.where(("model",)))
+    except IpexError as error:
+        return [error]
+    return located_faults(problem, model, document)
 
 
 def _told(check: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> list[IpexError]:
@@ -323,6 +394,10 @@ def _kind(document: Document) -> str:
     if not isinstance(document.data, dict):
         raise not_a_record(document)
     keys = set(document.data)
+    if "endpoints" in keys and "data" in keys:
+        return "problems"
+    if "outputs" in keys or "compartments" in keys:
+        return "models"
     if "kinetics" in keys or "acts_on" in keys:
         return "drugs"
     if "sex" in keys or "foxp3" in keys:
@@ -341,8 +416,9 @@ def _kind(document: Document) -> str:
         "this is not a file of this project",
         where=document.path,
         rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a parameter set "
-        "`parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, one "
-        "of citations nothing but `sources`",
+        "`parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, a "
+        "structural model `outputs`, an estimation problem `data` and `endpoints`, one of citations nothing but "
+        "`sources`",
         code="record.unknown-kind",
     )
 
@@ -378,7 +454,7 @@ def describe(record: AnyRecord) -> list[str]:
 
 def all_names() -> list[str]:
     """Every name that `files_of` knows, each once."""
-    found = [name for names in catalogue().values() for name in names]
+    found = [name for kind, names in catalogue().items() if kind != "cohorts" for name in names]
     return list(dict.fromkeys([*found, *observed(), "measurements", "sources"]))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.formulas import Formula, FormulaText, parse_formula
@@ -18,6 +18,14 @@ TIME = "time"
 """The name of the record's time in formulas, in the unit of the data."""
 
 
+def _unit_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+Unit = Annotated[str, BeforeValidator(_unit_text), Field(min_length=1)]
+"""A unit as text; the pure number 1 may be written as a number."""
+
+
 class Quantity(Record):
     """What a name means.
 
@@ -27,7 +35,7 @@ class Quantity(Record):
     """
 
     meaning: str = Field(min_length=1)
-    unit: str = Field(min_length=1)
+    unit: Unit
 
 
 class Output(Quantity):
@@ -42,15 +50,15 @@ class StructuralModel(Record):
     Attributes:
         name, description: what it is.
         kinetics: linear kinetics solved in closed form; instead of `rates`.
-        compartments: name -> meaning and unit, in the order of CMT 1, 2, ...; filled in for `kinetics`. Empty: the
-            outputs are formulas of time alone.
+        states: written `compartments`: name -> meaning and unit, in the order of CMT 1, 2, ...; filled in for
+            `kinetics`. Empty: the outputs are formulas of time alone.
         rates: compartment -> d(amount)/dt over compartments, parameters, inputs and `time`.
         parameters: names that a problem gives individual values to; filled in for `kinetics`.
         inputs: names that come from elsewhere: covariates, individual values, or outputs of the model before in a
             composition.
         initial: compartment -> amount at the first record over parameters and inputs; 0 when left out.
         outputs: name -> formula; filled in (`concentration`) for `kinetics`.
-        default_dose: where doses without a compartment go; the first one when left out.
+        default_dose: where doses without a compartment go; the first one when left out, empty without compartments.
         default_observation: the compartment of observations without one; `central`, or the first one.
         source: where the equations come from.
         sources: citations that stand in the same file.
@@ -59,14 +67,14 @@ class StructuralModel(Record):
     name: Name = "inline"
     description: str = Field("Written in the problem", min_length=1)
     kinetics: Kinetics | None = None
-    compartments: dict[Name, Quantity] = Field(default_factory=dict)
+    states: dict[Name, Quantity] = Field(default_factory=dict, alias="compartments")
     rates: dict[Name, FormulaText] = Field(default_factory=dict)
     parameters: dict[Name, Quantity] = Field(default_factory=dict)
     inputs: dict[str, Quantity] = Field(default_factory=dict)
     initial: dict[Name, FormulaText] = Field(default_factory=dict)
     outputs: dict[Name, Output] = Field(min_length=1)
-    default_dose: Name | None = None
-    default_observation: Name | None = None
+    default_dose: str = ""
+    default_observation: str = ""
     source: Source | None = None
     sources: dict[str, Citation] = Field(default_factory=dict)
 
@@ -76,15 +84,27 @@ class StructuralModel(Record):
         if not isinstance(data, Mapping):
             return data
         given = dict(data)
+        if "states" in given:
+            given["compartments"] = given.pop("states")
         for key in ("compartments", "parameters"):
-            if given.get(key) is None and key in given:
+            if key in given and not given[key]:
                 given[key] = {}
         if given.get("kinetics") is not None:
             kinetics = Kinetics.model_validate(given["kinetics"])
             for key, filled in kinetics.description().items():
                 if not given.get(key):
                     given[key] = filled
+        names = list(given["compartments"]) if isinstance(given.get("compartments"), Mapping) else []
+        if names and not given.get("default_dose"):
+            given["default_dose"] = names[0]
+        if names and not given.get("default_observation"):
+            given["default_observation"] = "central" if "central" in names else names[0]
         return given
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """Names of the compartments, in the order of CMT 1, 2, ..."""
+        return tuple(self.states)
 
     @model_validator(mode="after")
     def _consistent(self) -> StructuralModel:
@@ -96,19 +116,18 @@ class StructuralModel(Record):
         self._parameters_used()
         for key in ("default_dose", "default_observation"):
             chosen = getattr(self, key)
-            if chosen is not None and chosen not in self.compartments:
+            if chosen and chosen not in self.compartments:
                 raise _unknown(chosen, "a compartment of this model", self.compartments, (key,))
         return self
 
     def _closed(self, kinetics: Kinetics) -> None:
-        for key in ("rates", "initial"):
-            if getattr(self, key):
-                raise fault(
-                    f"`{key}` stands beside `kinetics`",
-                    rule="`kinetics` is a closed form that starts empty",
-                    cure="Write the whole model as `rates`, or take one of them out",
-                    at=(key,),
-                )
+        if self.rates:
+            raise fault(
+                "`rates` stands beside `kinetics`",
+                rule="`kinetics` has rates of its own",
+                cure="Take one of them out",
+                at=("rates",),
+            )
         for key, wanted in (("compartments", kinetics.compartments), ("parameters", kinetics.parameters)):
             if tuple(getattr(self, key)) != wanted:
                 rule = f"These kinetics have the {key} {', '.join(f'`{n}`' for n in wanted)}"
@@ -155,18 +174,6 @@ class StructuralModel(Record):
                 if name not in used:
                     what, rule = f"`{name}` is never used", "What is declared stands in a rate, a start or an output"
                     raise fault(what, rule=rule, cure="Use it or take it out", at=(kind, name))
-
-    @property
-    def dose_compartment(self) -> str | None:
-        """Where doses without a compartment go; None without compartments."""
-        return self.default_dose or next(iter(self.compartments), None)
-
-    @property
-    def observation_compartment(self) -> str | None:
-        """The compartment of observations without one; None without compartments."""
-        if self.default_observation is not None:
-            return self.default_observation
-        return "central" if "central" in self.compartments else next(iter(self.compartments), None)
 
     def flat_outputs(self) -> dict[str, Formula]:
         """Outputs over compartments, parameters, inputs and `time` alone: earlier outputs are put in their place."""
@@ -247,14 +254,14 @@ def _joined(first: StructuralModel, second: StructuralModel, given: Mapping[str,
         name=f"{first.name}_{second.name}",
         description=f"{first.description.rstrip('.')}; {second.description}",
         kinetics=first.kinetics,
-        compartments={**first.compartments, **second.compartments},
+        compartments={**first.states, **second.states},
         rates={**first.rates, **{n: substitute(f, given) for n, f in second.rates.items()}},
         parameters={**first.parameters, **second.parameters},
         inputs={**first.inputs, **own},
         initial={**first.initial, **{n: substitute(f, given) for n, f in second.initial.items()}},
         outputs={**first.outputs, **outputs},
-        default_dose=first.dose_compartment,
-        default_observation=first.observation_compartment,
+        default_dose=first.default_dose,
+        default_observation=first.default_observation,
         source=first.source,
         sources={**first.sources, **second.sources},
     )

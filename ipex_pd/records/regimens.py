@@ -9,6 +9,7 @@ from ipex_pd.records import schedule, wording
 from ipex_pd.records.orders import Dose, Transplant
 from ipex_pd.records.provenance import Citation
 from ipex_pd.records.record import Name, Record, fault
+from ipex_pd.records.safety import SafetyLimits, check_limits
 from ipex_pd.records.schedule import Administration, Order, Titration
 from ipex_pd.records.yamlfile import from_data
 
@@ -20,6 +21,7 @@ class Regimen(Record):
         name, description: what it is.
         doses: orders of drugs.
         transplants: at least a day apart.
+        safety_limits: the most of a drug that may be given; orders above them are refused, doses above them warned of.
         sources: citations that stand in the same file.
     """
 
@@ -27,6 +29,7 @@ class Regimen(Record):
     description: str = Field(min_length=1)
     doses: tuple[Dose, ...] = ()
     transplants: tuple[Transplant, ...] = ()
+    safety_limits: tuple[SafetyLimits, ...] = ()
     sources: dict[str, Citation] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -50,6 +53,7 @@ class Regimen(Record):
                     at=("doses", index),
                 )
         schedule.check_overlap(self.orders)
+        check_limits(self.safety_limits, self.orders)
         return self
 
     @property
@@ -92,4 +96,5 @@ class Regimen(Record):
 
     def in_words(self) -> list[str]:
         """The plan in sentences that a pharmacist can check."""
-        return wording.regimen_in_words(self.orders, self.transplants)
+        plan = wording.regimen_in_words(self.orders, self.transplants)
+        return [*plan, *(limit.in_words() for limit in self.safety_limits)]

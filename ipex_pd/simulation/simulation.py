@@ -19,6 +19,7 @@ from ipex_pd.simulation.draws import Array
 from ipex_pd.simulation.individuals import Shelves
 from ipex_pd.simulation.population import Population
 from ipex_pd.simulation.results import Simulation
+from ipex_pd.simulation.safety import safety_warnings
 from ipex_pd.simulation.study import InterruptedSimulation, Study, output_grid, study
 from ipex_pd.simulation.tables import DoseTable, Exposure, TroughTable
 from ipex_pd.units import factor, parse_measure
@@ -88,6 +89,7 @@ def _finished(simulation: Simulation, finished: Array) -> Simulation:
 
 def _labelled(asked: Study, regimen: Regimen, found: Trajectory) -> Simulation:
     population, given, schedule = asked.population, asked.shelves, asked.schedule
+    doses = _doses(schedule, found, len(population))
     values, units, meanings = quantities(asked.system.model, given, found)
     return Simulation(
         times=np.asarray(found.times),
@@ -103,9 +105,19 @@ def _labelled(asked: Study, regimen: Regimen, found: Trajectory) -> Simulation:
         alive=np.asarray(found.alive),
         seed=population.seed,
         exposures=_exposures(regimen, given),
-        doses=_doses(schedule, found, len(population)),
+        doses=doses,
         troughs=_troughs(schedule, found),
-        warnings=_warnings(regimen, schedule, found, population, units),
+        warnings=(
+            *_warnings(regimen, schedule, found, population, units),
+            *safety_warnings(
+                [(given.drugs[limit.drug].name, limit) for limit in regimen.safety_limits],
+                doses,
+                values,
+                np.asarray(found.times),
+                schedule.visits,
+                population.labels,
+            ),
+        ),
         assumptions=(*population.assumptions, *individuals.assumed(given.sets(), population.patients)),
         sources=_sources(given),
     )

@@ -1,0 +1,295 @@
+"""Amounts at the records of event tables, as NONMEM tabulates them, with exact gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ipex_pd.errors import SimulationError, SolverError, nearest_hint
+from ipex_pd.numerics import linear, rowmesh
+from ipex_pd.numerics.linear import Train
+from ipex_pd.numerics.rowplan import BOLUS, CONSTANT, REPEATED, Mesh, RowPlan
+from ipex_pd.numerics.rowtiming import Faults, Slots, pick, slots_of, steady_inputs
+
+Array = Any
+Values = Mapping[str, Array]
+
+_PERIODS = (8, 16, 32, 64, 128, 256)
+
+
+def propagate(plan: RowPlan, values: Values) -> Array:
+    """Amounts [B, R, S] at every record: an observation before later records of its time, a dose record after its dose.
+
+    Args:
+        plan: from `plan_rows` (and `refine`, on the mesh route).
+        values: name -> [B, R]; a record's values rule the interval that ends at it. All of `plan.needs`.
+
+    Returns:
+        Amounts; NaN for a subject whose values have no meaning (see `check_values`). Pure: differentiable in values to
+        any order, forward and reverse.
+
+    Raises:
+        SimulationError: a value is missing, or a nonlinear plan has no mesh.
+    """
+    _require(plan, values)
+    if plan.structure.route == "mesh" and plan.mesh is None:
+        raise SimulationError(
+            "the mesh of this plan has not been decided", where="propagate", cure="Call `refine` first"
+        )
+    return _propagate(plan, {n: values[n] for n in plan.needs})
+
+
+def _require(plan: RowPlan, values: Values) -> None:
+    for name in plan.needs:
+        if name not in values:
+            raise SimulationError(
+                f"no value `{name}`",
+                where="propagate",
+                rule=f"This plan needs {', '.join(plan.needs)}",
+                cure=nearest_hint(name, values),
+            )
+        if np.shape(values[name]) != plan.shape:
+            raise SimulationError(
+                f"`{name}` has shape {np.shape(values[name])}",
+                where="propagate",
+                rule=f"Values have one number for each subject and record: {plan.shape}",
+            )
+
+
+@jax.jit
+def _propagate(plan: RowPlan, values: Values) -> Array:
+    slots, at, start, jump, inputs, faults = _drive(plan, values)
+    if plan.structure.route == "mesh":
+        after = rowmesh.walk(plan, at, start, slots, jump, inputs)
+    else:
+        step = linear.propagator(plan.structure, at, slots.length, inputs=plan.infusions)
+        after = linear.walk(start, step, slots.keep, jump, inputs)
+    amounts = jnp.transpose(after, (2, 0, 1))
+    if slots.position is not None:
+        amounts = jnp.take_along_axis(amounts, slots.position[:, :, None], axis=1)
+    sound = ~jnp.any(jnp.stack([jnp.any(f, axis=1) for f in faults]), axis=0)
+    return jnp.where(sound[:, None, None], amounts, jnp.nan)
+
+
+class _Drive(NamedTuple):
+    """What an advance over slots needs."""
+
+    slots: Slots
+    at: dict[str, Array]
+    start: Array
+    jump: Array
+    inputs: Array | None
+    faults: Faults
+
+
+def _drive(plan: RowPlan, values: Values) -> _Drive:
+    slots, faults = slots_of(plan, values)
+    at = _slot_values(plan, slots, values)
+    inputs = _slot_inputs(plan, slots, values)
+    jump, faults = _jumps(plan, slots, values, at, faults)
+    start = plan.structure.start({n: v[0] for n, v in at.items()}, slots.length.shape[1:])
+    return _Drive(slots, at, start, jump, inputs, faults)
+
+
+def _slot_values(plan: RowPlan, slots: Slots, values: Values) -> dict[str, Array]:
+    """Structural values of slots, name -> [E, B]."""
+    if plan.direct and not plan.moving:
+        valid = jnp.arange(plan.shape[1])[None, :] <= jnp.asarray(plan.last)[:, None]
+        return {n: jnp.where(valid, values[n], jnp.asarray(values[n])[:, :1]).T for n in plan.structure.needs}
+    return {n: pick(values, n, slots.ruling).T for n in plan.structure.needs}
+
+
+def _slot_inputs(plan: RowPlan, slots: Slots, values: Values) -> Array | None:
+    """Infusion rates [S, E, B] during slots."""
+    if slots.rate is None:
+        return None
+    inputs = _running(slots.rate, slots.keep)
+    if slots.count is not None:
+        counts = _running(slots.count, slots.keep)
+        zero = jnp.zeros(slots.length.shape)
+        speeds = [zero if names[3] is None else pick(values, names[3], slots.ruling).T for names in plan.names]
+        inputs = inputs + counts * jnp.stack(speeds)
+    return inputs
+
+
+def _running(change: Array, keep: Array) -> Array:
+    """What runs during each slot, from the changes at their ends."""
+
+    def advance(level: Array, slot: tuple[Array, Array]) -> tuple[Array, Array]:
+        step, stays = slot
+        return jnp.where(stays, level, 0.0) + step, level
+
+    return jnp.moveaxis(
+        jax.lax.scan(advance, jnp.zeros_like(change[:, 0]), (jnp.moveaxis(change, 1, 0), keep))[1], 0, 1
+    )
+
+
+def _jumps(plan: RowPlan, slots: Slots, values: Values, at: Values, faults: Faults) -> tuple[Array, Faults]:
+    """Amounts [S, E, B] added at the ends of slots: doses, initial amounts after resets, steady states."""
+    jump = slots.jump
+    if plan.structure.initial:
+        jump = jump + jnp.where(slots.reset, plan.structure.start(at, slots.length.shape), 0.0)
+    if plan.steady.pattern.shape[1] == 0:
+        return jump, faults
+    amounts, too_late, crowded = _trains(plan, values)
+    event = jnp.asarray(plan.steady.event)
+    place = event if slots.place is None else jnp.take_along_axis(slots.place, event, 1)
+    subject = jnp.broadcast_to(jnp.arange(place.shape[0])[:, None], place.shape)
+    return jump.at[:, place, subject].add(amounts), faults._replace(steady_lag=too_late, overlap=crowded)
+
+
+def _trains(plan: RowPlan, values: Values) -> tuple[Array, Array, Array]:
+    """Amounts [S, B, Q] of doses at steady state; where their lag is too long or too many overlap, [B, Q]."""
+    q = plan.steady
+    given, too_late, crowded = steady_inputs(plan, values)
+    into = jnp.stack([jnp.asarray(q.compartment) == c for c in range(len(plan.structure.compartments))])
+    bolus = jnp.asarray(q.mode) == BOLUS
+    train = Train(
+        repeated=jnp.asarray(q.pattern) == REPEATED,
+        constant=jnp.asarray(q.pattern) == CONSTANT,
+        bolus=jnp.where(into & bolus, given.amount, 0.0),
+        rate=jnp.where(into & ~bolus, given.rate, 0.0),
+        duration=jnp.where(bolus, 0.0, given.duration),
+        interval=jnp.asarray(q.interval),
+        phase=q.interval - given.lag,
+    )
+    own = {n: pick(values, n, q.record) for n in plan.structure.needs}
+    if plan.structure.route == "mesh":
+        return rowmesh.steady(plan, own, train), too_late, crowded
+    constant = CONSTANT in plan.patterns
+    return linear.steady(plan.structure, own, train, inputs=plan.infusions, constant=constant), too_late, crowded
+
+
+_COMPLAINTS = {
+    "lag": ("a lag below 0", "A lag is not negative"),
+    "bioavailability": ("a bioavailability below 0", "Bioavailability is not negative"),
+    "duration": ("a modelled duration not above 0", "The duration of RATE -2 is positive"),
+    "rate": ("a modelled rate not above 0", "The rate of RATE -1 is positive"),
+    "steady_lag": ("a lag longer than II at steady state", "At steady state the lag is at most II"),
+    "overlap": ("too many infusions overlap at steady state", "Plan rows with a larger `overlap`"),
+}
+
+
+def check_values(plan: RowPlan, values: Values) -> None:
+    """Refuse values under which a record has no meaning (`propagate` gives NaN for such subjects).
+
+    Raises:
+        SimulationError: naming the subject's place in the plan and the record.
+    """
+    _require(plan, values)
+    faults = _faults(plan, {n: values[n] for n in plan.needs})
+    for name, found in faults._asdict().items():
+        places = np.argwhere(np.asarray(found))
+        if len(places):
+            subject, index = places[0]
+            table = plan.steady.record if name in ("steady_lag", "overlap") else plan.events.record
+            what, rule = _COMPLAINTS[name]
+            raise SimulationError(
+                what,
+                code="simulation.dose-value",
+                where=f"subject {subject} of the plan, record {int(table[subject, index])}",
+                rule=rule,
+            )
+
+
+@jax.jit
+def _faults(plan: RowPlan, values: Values) -> Faults:
+    _, faults = slots_of(plan, values)
+    if plan.steady.pattern.shape[1]:
+        _, too_late, crowded = steady_inputs(plan, values)
+        faults = faults._replace(steady_lag=too_late, overlap=crowded)
+    return faults
+
+
+def refine(plan: RowPlan, values: Values, tolerance: float = 1e-8) -> RowPlan:
+    """Decide the sub-steps of a nonlinear plan for values like these; other plans are returned as they are.
+
+    Each subject gets sub-steps of its own, so its numbers do not depend on its neighbours.
+
+    Args:
+        plan: on the mesh route.
+        values: name -> [B, R].
+        tolerance: of the local error of a sub-step, relative to each amount (and to 1e-6 of its peak).
+
+    Raises:
+        SimulationError: values without meaning.
+        SolverError: rates too stiff for explicit sub-steps, or no steady state.
+    """
+    if plan.structure.route != "mesh":
+        return plan
+    check_values(plan, values)
+    given = {n: values[n] for n in plan.needs}
+    period = _refined_period(plan, given, tolerance)
+    start = replace(plan, mesh=_bare(plan, period))
+    counts, fractions = (np.asarray(v) for v in _choose(start, given, tolerance))
+    if (counts < 0).any():
+        slot, subject = np.argwhere(counts < 0)[0]
+        raise SolverError(
+            f"slot {slot} needs more than {fractions.shape[1]} sub-steps",
+            where=f"subject {subject} of the plan",
+            rule="Nonlinear rates are advanced by explicit sub-steps",
+            cure="Look for amounts that grow without bound, for a rate that is far too fast, or raise the tolerance",
+        )
+    return replace(plan, mesh=rowmesh.assemble(counts, fractions, period))
+
+
+def _bare(plan: RowPlan, period: np.ndarray) -> Mesh:
+    slots, subjects = plan.events.kind.shape[1], plan.shape[0]
+    return rowmesh.assemble(np.ones((slots, subjects), int), np.ones((slots, 1, subjects)), period)
+
+
+@jax.jit
+def _choose(plan: RowPlan, values: Values, tolerance: float) -> tuple[Array, Array]:
+    slots, at, start, jump, inputs, _ = _drive(plan, values)
+    return rowmesh.choose(plan, slots, at, start, jump, inputs, jnp.asarray(tolerance))
+
+
+@jax.jit
+def _steady_amounts(plan: RowPlan, values: Values) -> Array:
+    return _trains(plan, values)[0]
+
+
+def _refined_period(plan: RowPlan, values: Values, tolerance: float) -> np.ndarray:
+    """Sub-steps [N, B] of a dosing interval: each subject's steady state agrees with that of twice as many."""
+    subjects = plan.shape[0]
+    if not plan.patterns:
+        return np.ones((1, subjects))
+    chosen, before = np.zeros(subjects, int), None
+    for count in _PERIODS:
+        mesh = _bare(plan, np.repeat(rowmesh.graded(count)[:, None], subjects, axis=1))
+        now = np.asarray(_steady_amounts(replace(plan, mesh=mesh), values))
+        if before is not None:
+            scale = np.maximum(np.max(np.abs(now), axis=0), 1e-300)
+            apart = np.max(np.max(np.abs(now - before), axis=0) / scale, axis=1)
+            chosen = np.where((chosen == 0) & (apart <= 100 * tolerance), count, chosen)
+        if (chosen > 0).all():
+            break
+        before = now
+    if (chosen == 0).any():
+        raise SolverError(
+            "no steady state was found",
+            where=f"subject {int(np.argmax(chosen == 0))} of the plan",
+            rule="A steady state exists when what is given in an interval can be eliminated in it",
+            cure="Write the doses out, or give values under which it exists",
+        )
+    period = np.zeros((int(chosen.max()), subjects))
+    for subject, count in enumerate(chosen):
+        period[:count, subject] = rowmesh.graded(int(count))
+    return period
+
+
+def audit_rows(plan: RowPlan, values: Values) -> Array:
+    """Largest difference [B] of amounts to those on a mesh with every sub-step halved, relative to each compartment's
+    peak; 0 for linear plans, which have no mesh."""
+    if plan.structure.route != "mesh":
+        return np.zeros(plan.shape[0])
+    coarse = np.asarray(propagate(plan, values))
+    assert plan.mesh is not None
+    fine = np.asarray(propagate(replace(plan, mesh=rowmesh.halved(plan.mesh)), values))
+    peak = np.maximum(np.max(np.abs(fine), axis=1, keepdims=True), 1e-300)
+    return np.max(np.abs(coarse - fine) / peak, axis=(1, 2))

@@ -2,8 +2,8 @@
 
 Both branches of ``a if c else b`` are computed. Where a branch is not chosen, its names and the arguments of its
 functions that have poles or overflow are 1, so that no derivative becomes 0 x infinity. Where a base is exactly 0,
-``sqrt`` and powers with a positive non-integer exponent have derivative 0: the true value above exponent 1, and below
-it the one that keeps a structural zero (a concentration before the first dose) from making the gradient undefined.
+``sqrt`` and powers with a positive exponent have the derivatives that are finite there, and 0 for those that are not:
+this keeps a structural zero (a concentration before the first dose) from making the gradient undefined.
 """
 
 from __future__ import annotations
@@ -155,8 +155,17 @@ def _power(base: Array, exponent: Tree, values: Mapping[str, Array], chosen: Arr
         raised = _integer_power(base, abs(int(exponent.value)))
         return 1.0 / raised if exponent.value < 0 else raised
     power = jnp.asarray(_masked(_number(exponent, values, chosen), chosen, 1.0), dtype=float)
-    flat = (jnp.asarray(base) == 0) & (power > 0) & (power != jnp.floor(power))
-    return jnp.where(flat, 0.0, jnp.power(jnp.where(flat, 1.0, base), power))
+    zero = (jnp.asarray(base) == 0) & (power > 0)
+    at_zero = 0.0 if isinstance(exponent, Number) else _power_at_zero(base, power)
+    return jnp.where(zero, at_zero, jnp.power(jnp.where(zero, 1.0, base), power))
+
+
+def _power_at_zero(base: Array, power: Array) -> Array:
+    """A power where its base is 0, with the derivatives by the base that are finite; those by the exponent are 0."""
+    total = jnp.zeros_like(base * power)
+    for n in (1, 2, 3):
+        total = total + jnp.where(power == n, _integer_power(base, n), 0.0)
+    return total
 
 
 def _integer_power(base: Array, n: int) -> Array:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ipex_pd.records import wording
+from ipex_pd.records.description_fit import describe_model, describe_problem
 from ipex_pd.records.drugs import Drug
 from ipex_pd.records.measurements import Limit, Measurement, Measurements
+from ipex_pd.records.models import StructuralModel
 from ipex_pd.records.observations import (
     QUANTITIES,
     CourseObservation,
@@ -17,6 +19,7 @@ from ipex_pd.records.observations import (
 )
 from ipex_pd.records.parameters import Parameter, ParameterSet
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.problems import EstimationProblem
 from ipex_pd.records.provenance import Shelf, Source, sources_in
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
@@ -24,7 +27,15 @@ from ipex_pd.records.schedule import orders
 
 
 def describe_record(
-    record: ParameterSet | Drug | Patient | Regimen | Observations | Measurements | Shelf,
+    record: ParameterSet
+    | Drug
+    | Patient
+    | Regimen
+    | Observations
+    | Measurements
+    | StructuralModel
+    | EstimationProblem
+    | Shelf,
 ) -> list[str]:
     """Sentences or table lines, one a line."""
     if isinstance(record, ParameterSet):
@@ -37,6 +48,10 @@ def describe_record(
         return [*_observations(record), _sources(record)]
     if isinstance(record, Measurements):
         return [*_measurements(record), _sources(record)]
+    if isinstance(record, StructuralModel):
+        return list(describe_model(record))
+    if isinstance(record, EstimationProblem):
+        return list(describe_problem(record))
     if isinstance(record, Shelf):
         return _citations(record)
     return [f"Regimen `{record.name}`: {record.description}", *record.in_words()]

@@ -9,12 +9,6 @@ from ipex_pd.records.provenance import sources_in
 from ipex_pd.records.yamlfile import from_data
 
 EVERY = [(kind, name) for kind in library.KINDS for name in library.shipped(kind)]
-LOADERS = {
-    "parameters": library.load_parameters,
-    "drugs": library.load_drug,
-    "patients": library.load_patient,
-    "regimens": library.load_regimen,
-}
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -22,7 +16,7 @@ def test_every_shipped_file_is_sound(kind: str, name: str) -> None:
     path = library.shipped(kind)[name]
     assert library.findings(path) == []
     assert library.kind_of(path) == kind
-    record = LOADERS[kind](name)
+    record = library.load(path)
     assert record.name == name
     assert library.describe(record)
     assert from_data(type(record), record.as_data()) == record
@@ -65,7 +59,7 @@ def test_every_patient_is_complete(name: str) -> None:
 
 
 def test_every_citation_is_used_somewhere() -> None:
-    used = {key for kind, name in EVERY for _, source in sources_in(LOADERS[kind](name)) for key in source.citations}
+    used = {key for kind, name in EVERY for _, source in sources_in(library.load(library.shipped(kind)[name])) for key in source.citations}
     beside = {"mosteller_1987", "who_growth_2007", "who_growth_2006", "wallemacq_1998", "petersen_2003"}
     assert set(library.citations()) - used <= beside
 

@@ -12,12 +12,10 @@ from ipex_pd.errors import UsageError, nearest_hint
 
 
 def catalogue(
-    kind: Annotated[
-        str, typer.Argument(metavar="[KIND]", help="Show one shelf only: parameters, drugs, patients or regimens.")
-    ] = "",
+    kind: Annotated[str, typer.Argument(metavar="[KIND]", help="Show one shelf only, such as drugs or regimens.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """List the shipped parameter sets, drugs, patients and regimens.
+    """List everything that is shipped, shelf by shelf.
 
     Every name can be used wherever a file can.
 

@@ -17,7 +17,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="NAME|FILE...",
-            help="Files of parameters, drugs, patients, regimens, measurements, observations or citations.",
+            help="Files of any kind: parameters, drugs, patients, regimens, observations, problems and so on.",
         ),
     ],
     json: JsonOption = False,

@@ -95,7 +95,7 @@ def shipped(kind: str) -> Mapping[str, Path]:
 
 
 def catalogue() -> dict[str, list[str]]:
-    """Names of everything shipped: parameter sets, drugs (with their variants), patients, regimens, models and so on."""
+    """Names of everything shipped, shelf by shelf; drugs with their variants."""
     found = {kind: list(shipped(kind)) for kind in KINDS} | {"cohorts": list(cohort_files())}
     found["drugs"] = [name for drug in found["drugs"] for name in (drug, *_variants(drug))]
     return found

@@ -128,10 +128,14 @@ class StructuralModel(Record):
                 cure="Take one of them out",
                 at=("rates",),
             )
-        for key, wanted in (("compartments", kinetics.compartments), ("parameters", kinetics.parameters)):
-            if tuple(getattr(self, key)) != wanted:
-                rule = f"These kinetics have the {key} {', '.join(f'`{n}`' for n in wanted)}"
-                raise fault(f"the {key} do not fit the kinetics", rule=rule, cure="Leave them out", at=(key,))
+        if self.compartments != kinetics.compartments:
+            rule = f"These kinetics have the compartments {', '.join(f'`{n}`' for n in kinetics.compartments)}"
+            what = "the compartments do not fit the kinetics"
+            raise fault(what, rule=rule, cure="Leave them out", at=("compartments",))
+        for name in kinetics.parameters:
+            if name not in self.parameters:
+                rule, cure = "These kinetics need it", "Declare it under `parameters`, or leave `parameters` out"
+                raise fault(f"`{name}` is missing", rule=rule, cure=cure, at=("parameters",))
 
     def _rated(self) -> None:
         for key in ("rates", "initial"):
@@ -165,10 +169,9 @@ class StructuralModel(Record):
             known.add(name)
 
     def _parameters_used(self) -> None:
-        if self.kinetics is not None:
-            return
         outputs = [output.formula for output in self.outputs.values()]
         used = set[str]().union(*(f.names for f in (*self.rates.values(), *self.initial.values(), *outputs)))
+        used = used.union(self.kinetics.parameters if self.kinetics is not None else ())
         for kind in ("parameters", "inputs"):
             for name in getattr(self, kind):
                 if name not in used:

@@ -19,6 +19,18 @@ from ipex_pd.inference.likelihood import record_terms, rows_of
 Array = Any
 
 
+class Reading(NamedTuple):
+    """How records are read; static.
+
+    Attributes:
+        interaction: the residual variance follows eta, else it is that at eta = 0.
+        censoring: some records are censored (see `likelihood.record_terms`).
+    """
+
+    interaction: bool = True
+    censoring: bool = True
+
+
 class Values(NamedTuple):
     """Population values row by row: theta [B, p] and the lower factor L [B, q, q] of the covariance."""
 
@@ -39,18 +51,18 @@ def effects(group: Group, values: Values, z: Array) -> Array:
     return jnp.where(group.eta_mask, jnp.einsum("bij,bj->bi", values.factor, z), 0.0)
 
 
-def predictions(group: Group, values: Values, z: Array, interaction: bool) -> Prediction:
+def predictions(group: Group, values: Values, z: Array, reading: Reading) -> Prediction:
     """What the model says at z; without interaction the residual variance is that at eta = 0."""
     said = group.predict(values.theta, effects(group, values, z))
-    if interaction:
+    if reading.interaction:
         return said
     still = group.predict(values.theta, jnp.zeros_like(z))
     return said._replace(variance=still.variance, correlation=still.correlation)
 
 
-def joint(group: Group, values: Values, z: Array, interaction: bool) -> Array:
+def joint(group: Group, values: Values, z: Array, reading: Reading) -> Array:
     """l(z) [B]."""
-    terms = record_terms(group, predictions(group, values, z, interaction))
+    terms = record_terms(group, predictions(group, values, z, reading), reading.censoring)
     return jnp.sum(terms, -1) + jnp.sum(z**2, -1)
 
 
@@ -66,18 +78,7 @@ def along(function: Callable[[Array], Any], z: Array) -> tuple[Any, Any]:
     return pair
 
 
-class Linear(NamedTuple):
-    """Records to first order in z: mean, variance, weight [B, N], and the derivatives [B, N, q] of mean, log variance, weight."""
-
-    mean: Array
-    variance: Array
-    weight: Array
-    mean_slope: Array
-    log_variance_slope: Array
-    weight_slope: Array
-
-
-def slope(group: Group, values: Values, z: Array, interaction: bool) -> Slope:
+def slope(group: Group, values: Values, z: Array, reading: Reading) -> Slope:
     """l and its derivatives at z.
 
     ```
@@ -86,9 +87,9 @@ def slope(group: Group, values: Values, z: Array, interaction: bool) -> Slope:
     """
 
     def at(point: Array) -> tuple[Array, Array, Array, Array]:
-        said = predictions(group, values, point, interaction)
+        said = predictions(group, values, point, reading)
         rows = rows_of(group, said)
-        value = jnp.sum(record_terms(group, said), -1) + jnp.sum(point**2, -1)
+        value = jnp.sum(record_terms(group, said, reading.censoring), -1) + jnp.sum(point**2, -1)
         usual = group.mask & ~group.direct
         return value, jnp.where(usual, said.mean, 0.0), jnp.log(rows.variance), rows.weight
 
@@ -115,14 +116,14 @@ def expected_information(group: Group, variance: Array, weight: Array, slopes: t
     return jnp.einsum("bni,bnj->bij", scaled, scaled) + 0.5 * jnp.einsum("bni,bnj->bij", c, c)
 
 
-def exact_curvature(group: Group, values: Values, z: Array, interaction: bool) -> Array:
+def exact_curvature(group: Group, values: Values, z: Array, reading: Reading) -> Array:
     """The Hessian of l/2 by z, [B, q, q]."""
     size = z.shape[-1]
     row, column = np.tril_indices(size)
     basis = jnp.eye(size)
 
     def value(point: Array) -> Array:
-        return joint(group, values, point, interaction)
+        return joint(group, values, point, reading)
 
     def second(first: Array, then: Array) -> Array:
         one, two = jnp.broadcast_to(first, z.shape), jnp.broadcast_to(then, z.shape)

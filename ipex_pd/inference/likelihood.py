@@ -1,9 +1,9 @@
 """-2 log likelihood of records from what a model says of them.
 
-Measured: log r + (y - m)^2/r (without log 2 pi, as NONMEM). Censored (M3 and intervals): -2 log(Phi(b) - Phi(a)), a and b the
-standardised ends of the interval. Conditional on being above a floor (M4): + 2 log Phi((m - floor)/sqrt r), and a censored
-interval begins at the floor. Event endpoints give their own -2 log likelihood. Correlated records (a partner j with
-correlation c): mean m + k (y_j - m_j) with k = c sqrt(r/r_j), variance r (1 - c^2).
+Measured: log r + (y - m)^2/r (without log 2 pi, as NONMEM). Censored (M3 and intervals): -2 log(Phi(b) - Phi(a)), a
+and b the standardised ends of the interval. Conditional on being above a floor (M4): + 2 log Phi((m - floor)/sqrt r),
+and a censored interval begins at the floor. Event endpoints give their own -2 log likelihood. Correlated records (a
+partner j with correlation c): mean m + k (y_j - m_j) with k = c sqrt(r/r_j), variance r (1 - c^2).
 
 M3, M4: S. L. Beal, J Pharmacokinet Pharmacodyn 28 (2001) 481.
 """
@@ -50,7 +50,7 @@ def check_likelihood(group: Group) -> None:
 
 
 def rows_of(group: Group, prediction: Prediction) -> Rows:
-    """Means and variances of the records, given the earlier records of their samples; padding gets mean y, variance 1."""
+    """Means and variances given the earlier records of the samples; padding gets mean y and variance 1."""
     usual = group.mask & ~group.direct
     mean = jnp.where(usual, prediction.mean, group.y)
     variance = jnp.where(usual, prediction.variance, 1.0)
@@ -72,23 +72,45 @@ def minus2ll(group: Group, theta: Array, eta: Array) -> Array:
     return jnp.sum(record_terms(group, group.predict(theta, eta)), axis=-1)
 
 
-def record_terms(group: Group, prediction: Prediction) -> Array:
-    """[B, N] -2 log likelihood of every record, 0 in padding; the Jacobian of a transform is part of it."""
+def has_censoring(group: Group) -> bool:
+    """Whether any record is censored or has a floor; for data that are at hand, not traced."""
+    cut = (np.asarray(group.cens) != 0) | np.isfinite(np.asarray(group.floor))
+    return bool(np.any(cut & np.asarray(group.mask)))
+
+
+def has_events(group: Group) -> bool:
+    """Whether any record gives its own -2 log likelihood; for data that are at hand, not traced."""
+    return bool(np.any(np.asarray(group.direct) & np.asarray(group.mask)))
+
+
+def record_terms(group: Group, prediction: Prediction, censoring: bool = True) -> Array:
+    """[B, N] -2 log likelihood of every record, 0 in padding; the Jacobian of a transform is part of it.
+
+    Args:
+        group: subjects.
+        prediction: what the model says of their records.
+        censoring: False where `has_censoring` says that there is none: a much smaller program.
+    """
     rows = rows_of(group, prediction)
+    usual = jnp.log(rows.variance) + (group.y - rows.mean) ** 2 / rows.variance + group.jacobian
+    if censoring:
+        usual = _censored_terms(group, rows, usual)
+    value = jnp.where(group.direct, prediction.minus2ll, usual)
+    return jnp.where(group.mask, value, 0.0)
+
+
+def _censored_terms(group: Group, rows: Rows, normal: Array) -> Array:
     sd = jnp.sqrt(rows.variance)
     measured = group.cens == 0
-    normal = jnp.log(rows.variance) + (group.y - rows.mean) ** 2 / rows.variance + group.jacobian
     left = jnp.where(group.cens > 0, group.limit, group.y)
     right = jnp.where(group.cens > 0, group.y, group.limit)
-    left = jnp.maximum(jnp.where(measured, -1.0, left), jnp.where(measured, -1.0, group.floor))
+    left = jnp.where(measured, -1.0, jnp.maximum(left, group.floor))
     right = jnp.where(measured, 1.0, right)
     censored = -2.0 * log_interval(_standard(left, rows.mean, sd), _standard(right, rows.mean, sd))
     open_below = jnp.isinf(group.floor)
     above = (rows.mean - jnp.where(open_below, rows.mean, group.floor)) / sd
     conditional = jnp.where(open_below, 0.0, 2.0 * log_ndtr(above))
-    usual = jnp.where(measured, normal, censored) + conditional
-    value = jnp.where(group.direct, prediction.minus2ll, usual)
-    return jnp.where(group.mask, value, 0.0)
+    return jnp.where(measured, normal, censored) + conditional
 
 
 def _standard(end: Array, mean: Array, sd: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ipex_pd.inference.conditional import Slope, Values, exact_curvature, slope, solve_definite
+from ipex_pd.inference.conditional import Reading, Slope, Values, exact_curvature, slope, solve_definite
 from ipex_pd.inference.group import Group
 
 Array = Any
@@ -45,7 +45,7 @@ class _State(NamedTuple):
 
 
 def find_modes(
-    group: Group, values: Values, start: Array, *, interaction: bool, exact: bool, iterations: int = 100
+    group: Group, values: Values, start: Array, *, reading: Reading, exact: bool, iterations: int = 100
 ) -> Modes:
     """Search from `start` [B, q]; traceable, not differentiable (see `objectives` for implicit derivatives).
 
@@ -53,14 +53,14 @@ def find_modes(
         group: subjects.
         values: population values row by row.
         start: where to search from.
-        interaction: whether the residual variance follows eta.
+        reading: how records are read.
         exact: Newton steps with the exact Hessian instead of the expected one; needed where records are not normal.
         iterations: the most steps.
     """
 
     def at(z: Array) -> Slope:
-        found = slope(group, values, z, interaction)
-        return found._replace(curvature=exact_curvature(group, values, z, interaction)) if exact else found
+        found = slope(group, values, z, reading)
+        return found._replace(curvature=exact_curvature(group, values, z, reading)) if exact else found
 
     def decrement(here: Slope) -> Array:
         return jnp.sqrt(jnp.sum(here.gradient * solve_definite(here.curvature, here.gradient), -1))
@@ -104,6 +104,4 @@ def _step(here: Slope, damping: Array) -> Array:
 
 
 def _choose(where: Array, one: Slope, other: Slope) -> Slope:
-    return Slope(
-        *(jnp.where(where.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(one, other, strict=True))
-    )
+    return Slope(*(jnp.where(where.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(one, other, strict=True)))

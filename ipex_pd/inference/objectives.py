@@ -29,6 +29,7 @@ import numpy as np
 
 from ipex_pd.errors import UsageError, nearest_hint
 from ipex_pd.inference.conditional import (
+    Reading,
     Values,
     exact_curvature,
     joint,
@@ -40,7 +41,7 @@ from ipex_pd.inference.conditional import (
 from ipex_pd.inference.conditional import along as along_z
 from ipex_pd.inference.conditional import expected_information as information
 from ipex_pd.inference.group import Group
-from ipex_pd.inference.likelihood import minus2ll, rows_of
+from ipex_pd.inference.likelihood import has_censoring, has_events, record_terms, rows_of
 from ipex_pd.inference.modes import find_modes
 from ipex_pd.inference.population import Layout
 
@@ -58,17 +59,19 @@ class Method:
     Attributes:
         name: one of the table above.
         exact: search for modes with the exact Hessian (records that are not normal).
+        censoring: some records are censored.
         nodes: of the quadrature, per random effect.
     """
 
     name: MethodName
     exact: bool = False
+    censoring: bool = False
     nodes: int = 9
 
     @property
-    def interaction(self) -> bool:
-        """Whether the residual variance follows the random effects."""
-        return self.name not in ("fo", "foce")
+    def reading(self) -> Reading:
+        """How records are read: fo and foce take the residual variance at eta = 0."""
+        return Reading(self.name not in ("fo", "foce"), self.censoring)
 
     @property
     def conditional(self) -> bool:
@@ -87,9 +90,8 @@ def method_for(name: str, groups: tuple[Group, ...], nodes: int = 9) -> Method:
     """
     if name not in METHODS:
         raise UsageError(f"`{name}` is not an objective", code="method.unknown", rule=nearest_hint(name, METHODS))
-    direct = any(bool(np.any(np.asarray(g.direct & g.mask))) for g in groups)
-    cut = [np.asarray(g.mask) & ((np.asarray(g.cens) != 0) | np.isfinite(np.asarray(g.floor))) for g in groups]
-    censored = any(bool(c.any()) for c in cut)
+    direct = any(has_events(g) for g in groups)
+    censored = any(has_censoring(g) for g in groups)
     if (direct or censored) and name in ("fo", "foce", "focei"):
         raise UsageError(
             f"`{name}` cannot honour {'event endpoints' if direct else 'censored records (M3, M4, intervals)'}",
@@ -105,7 +107,8 @@ def method_for(name: str, groups: tuple[Group, ...], nodes: int = 9) -> Method:
             rule=f"The most are {_MOST_NODES}",
             cure="Use fewer nodes, laplace or imp",
         )
-    return Method(name, exact=direct or censored or name in ("laplace", "agq"), nodes=nodes)  # type: ignore[arg-type]
+    exact = direct or censored or name in ("laplace", "agq")
+    return Method(name, exact, censored, nodes)  # type: ignore[arg-type]
 
 
 class Evaluated(NamedTuple):
@@ -146,9 +149,8 @@ def values_of(layout: Layout, wide: Array) -> Values:
 
 
 def _conditional(group: Group, wide: Array, start: Array, layout: Layout, method: Method) -> Evaluated:
-    follow = method.interaction
     values = values_of(layout, wide)
-    modes = find_modes(group, values, start, interaction=follow, exact=method.exact)
+    modes = find_modes(group, values, start, reading=method.reading, exact=method.exact)
     z = modes.z
 
     def objective(x: Array, point: Array) -> Array:
@@ -156,7 +158,7 @@ def _conditional(group: Group, wide: Array, start: Array, layout: Layout, method
 
     found, pull = jax.vjp(objective, wide, z)
     partial_w, partial_z = pull(jnp.ones_like(found))
-    curvature = modes.slope.curvature if method.exact else exact_curvature(group, values, z, follow)
+    curvature = modes.slope.curvature if method.exact else exact_curvature(group, values, z, method.reading)
     definite = jnp.all(jnp.linalg.eigvalsh(curvature) > 0, -1)
     instead = jnp.eye(z.shape[-1]) if method.exact else modes.slope.curvature
     safe = jnp.where(definite[:, None, None], curvature, instead)
@@ -164,7 +166,7 @@ def _conditional(group: Group, wide: Array, start: Array, layout: Layout, method
 
     def left(x: Array) -> Array:
         def at(point: Array) -> Array:
-            return joint(group, values_of(layout, x), point, follow)
+            return joint(group, values_of(layout, x), point, method.reading)
 
         return jax.jvp(at, (z,), (held,))[1]
 
@@ -185,11 +187,11 @@ def _conditional(group: Group, wide: Array, start: Array, layout: Layout, method
 def approximate(group: Group, values: Values, z: Array, method: Method) -> Array:
     """The objective [B] with the modes given; differentiable in both."""
     if method.name in ("foce", "focei"):
-        here = slope(group, values, z, method.interaction)
+        here = slope(group, values, z, method.reading)
         return here.value + log_determinant(here.curvature)
-    curvature = exact_curvature(group, values, z, method.interaction)
+    curvature = exact_curvature(group, values, z, method.reading)
     if method.name == "laplace":
-        return joint(group, values, z, method.interaction) + log_determinant(curvature)
+        return joint(group, values, z, method.reading) + log_determinant(curvature)
     return _quadrature(group, values, z, curvature, method)
 
 
@@ -201,7 +203,7 @@ def _quadrature(group: Group, values: Values, z: Array, curvature: Array, method
     def term(point: Array) -> Array:
         column = jnp.broadcast_to(point, z.shape)[..., None]
         away = jax.lax.linalg.triangular_solve(factor, column, left_side=True, lower=True, transpose_a=True)
-        return -0.5 * (joint(group, values, z + away[..., 0], method.interaction) - jnp.sum(point**2))
+        return -0.5 * (joint(group, values, z + away[..., 0], method.reading) - jnp.sum(point**2))
 
     terms = jax.lax.map(term, points, batch_size=64) + log_weights[:, None]
     return -2.0 * jax.scipy.special.logsumexp(terms, axis=0) + log_determinant(curvature)
@@ -225,23 +227,22 @@ def _nodes(count: int, size: int) -> tuple[Array, Array]:
 def _unconditional(group: Group, values: Values, method: Method) -> Array:
     still = jnp.zeros(group.eta_mask.shape)
     if method.name == "pooled":
-        return minus2ll(group, values.theta, still)
+        said = predictions(group, values, still, method.reading)
+        return jnp.sum(record_terms(group, said, method.censoring), -1)
 
     def at(z: Array) -> tuple[Array, Array]:
-        said = predictions(group, values, z, False)
+        said = predictions(group, values, z, method.reading)
         return jnp.where(group.mask, said.mean, 0.0), rows_of(group, said).mean
 
     (_, mean), (plain, _) = along_z(at, still)
-    rows = rows_of(group, predictions(group, values, still, False))
+    rows = rows_of(group, predictions(group, values, still, method.reading))
     none = jnp.zeros_like(plain)
     spread = jnp.eye(still.shape[-1]) + information(group, rows.variance, rows.weight, (plain, none, none))
     residual = (group.y - mean) / jnp.sqrt(rows.variance)
     return _linear_normal(group, rows.variance, residual, plain, rows.weight, spread)
 
 
-def _linear_normal(
-    group: Group, variance: Array, residual: Array, plain: Array, weight: Array, spread: Array
-) -> Array:
+def _linear_normal(group: Group, variance: Array, residual: Array, plain: Array, weight: Array, spread: Array) -> Array:
     """-2 log density [B] of a linear mixed model, by Woodbury: V = A A' + R, I + A'R^-1A = `spread`."""
     a = plain
     if group.correlated:

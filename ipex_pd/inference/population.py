@@ -99,7 +99,7 @@ class Theta:
                 rule="A search starts strictly inside the bounds",
                 cure="Move the start or the bound, or fix the value",
             )
-        if self.scale == "log" and (self.start <= 0 or self.lower < 0 and math.isfinite(self.lower)):
+        if self.scale == "log" and (self.start <= 0 or (self.lower < 0 and math.isfinite(self.lower))):
             raise RecordError(f"`{self.name}` is on a log scale and not positive", rule="A log scale needs a value > 0")
         if self.scale == "logit" and not (math.isfinite(self.lower) and math.isfinite(self.upper)):
             raise RecordError(f"`{self.name}` is on a logit scale and not between two bounds")

@@ -283,12 +283,13 @@ def _acop(inputs, theta, eta):
 
 @functools.cache
 def acop() -> Case:
-    """bbr's acop: one compartment, oral, combined error; the record at time 0 stands before the dose."""
+    """bbr's acop: one compartment, oral, combined error; the record at time 0 stands before the dose, and
+    the first subject was given none."""
     frame = pd.read_csv(REFERENCE / "acop_mit" / "acop.csv", na_values=".")
     frame = frame[frame.id != 2]
     seen, mask = padded(frame[frame.evid == 0], ["time", "dv", "num"], by="id")
-    dose = frame[frame.evid == 1][["amt"]].to_numpy(float)
-    weight = frame.groupby("id", sort=False)[["wt"]].first().to_numpy(float)
+    first = frame.assign(amt=frame.amt.fillna(0.0)).groupby("id", sort=False)
+    dose, weight = first[["amt"]].sum().to_numpy(float), first[["wt"]].first().to_numpy(float)
     population = Population(
         (Theta("ka", 2.0, 0.0), Theta("cl", 3.0, 0.0), Theta("v", 10.0, 0.0), Theta("prop", 0.02), Theta("add", 1.0)),
         diagonal(eta_cl=0.05, eta_v=0.2),

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from ipex_pd.records import wording
 from ipex_pd.records.description_fit import describe_model, describe_problem
 from ipex_pd.records.drugs import Drug
-from ipex_pd.records.fit_words import describe_model, describe_problem
 from ipex_pd.records.measurements import Limit, Measurement, Measurements
-from ipex_pd.records.models import StructuralModel
 from ipex_pd.records.models import StructuralModel
 from ipex_pd.records.observations import (
     QUANTITIES,
@@ -21,7 +19,6 @@ from ipex_pd.records.observations import (
 )
 from ipex_pd.records.parameters import Parameter, ParameterSet
 from ipex_pd.records.patients import Patient
-from ipex_pd.records.problems import EstimationProblem
 from ipex_pd.records.problems import EstimationProblem
 from ipex_pd.records.provenance import Shelf, Source, sources_in
 from ipex_pd.records.record import Record
@@ -47,10 +44,6 @@ def describe_record(
         return _drug(record)
     if isinstance(record, Patient):
         return _patient(record)
-    if isinstance(record, StructuralModel):
-        return describe_model(record)
-    if isinstance(record, EstimationProblem):
-        return describe_problem(record)
     if isinstance(record, Observations):
         return [*_observations(record), _sources(record)]
     if isinstance(record, Measurements):

@@ -61,7 +61,7 @@ def _times(rows: DataRows) -> str:
 
 def _inferred(rows: DataRows) -> list[str]:
     words = {
-        "evid": "EVID: not in the file; rows with a dose item are doses, others with MDV = 1 other records, the rest observations",
+        "evid": "EVID: not in the file; rows with a dose item are doses, others with MDV = 1 no observations",
         "mdv": "MDV: not in the file; observations with a DV count",
     }
     return [words[name] for name in rows.inferred]
@@ -69,12 +69,15 @@ def _inferred(rows: DataRows) -> list[str]:
 
 def _doses(rows: DataRows) -> list[str]:
     rate, given, unit = rows["rate"], rows.dosed, rows.spec.time_unit
-    spread = (rows["dur"] > 0) & (rate == 0)
+    spread = (rows["dur"] > 0) & (rate == -2)
     kinds: list[tuple[Mask, str]] = [
-        (given & (rate == 0) & ~spread, "as a bolus"),
+        (given & (rate == 0), "as a bolus"),
         (given & (rate > 0), "infused at RATE; bioavailability changes the duration"),
         (given & (rate == -1), "infused at a modelled rate (RATE = -1)"),
-        (given & (rate == -2), "infused over a modelled duration (RATE = -2); bioavailability changes the rate"),
+        (
+            given & (rate == -2) & ~spread,
+            "infused over a modelled duration (RATE = -2); bioavailability changes the rate",
+        ),
         (given & spread, "infused over DUR; bioavailability changes the rate"),
         (given & (rows["ss"] > 0) & (rows["ii"] > 0), "at steady state of repeated doses"),
         (given & (rows["ss"] > 0) & (rows["ii"] == 0), "at steady state of a constant infusion"),

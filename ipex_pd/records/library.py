@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import TypeVar, cast
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.drugs import Drug
 from ipex_pd.records.measurements import Measurements
 from ipex_pd.records.models import StructuralModel, compose
 from ipex_pd.records.observations import Observations
-from ipex_pd.records.orders import Dose
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
 from ipex_pd.records.problem_checks import located_faults
@@ -22,12 +21,11 @@ from ipex_pd.records.problems import AnyModel, Composition, EstimationProblem
 from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
-from ipex_pd.records.yamlfile import Document, Place, build, first, not_a_record, read_document
+from ipex_pd.records.yamlfile import Document, build, first, not_a_record, read_document
 
 AnyRecord = (
     ParameterSet | Drug | Patient | Regimen | Observations | Measurements | StructuralModel | EstimationProblem | Shelf
 )
-P = ParamSpec("P")
 R = TypeVar("R", ParameterSet, Drug, Patient, Regimen, Observations, Measurements, StructuralModel, EstimationProblem)
 
 KINDS: dict[str, tuple[type[Record], str]] = {
@@ -195,7 +193,7 @@ def resolve_model(model: AnyModel, where: str = "") -> StructuralModel:
     names = model.compose if isinstance(model, Composition) else (model,)
     for name in names:
         if name not in shipped("models"):
-            raise _not_shipped("models", name, where)
+            raise not_shipped("models", name, where)
     models = [load_model(name) for name in names]
     if isinstance(model, Composition):
         try:
@@ -277,10 +275,11 @@ def _path(kind: str, name: str | os.PathLike[str]) -> Path:
     known = shipped(kind)
     if name in known:
         return known[str(name)]
-    raise _not_shipped(kind, os.fspath(name))
+    raise not_shipped(kind, os.fspath(name))
 
 
-def _not_shipped(kind: str, name: str, where: str = "") -> UnknownKeyError:
+def not_shipped(kind: str, name: str, where: str = "") -> UnknownKeyError:
+    """The error of a name that is not on its shelf, with the nearest that are."""
     return UnknownKeyError(
         f"`{name}` is not a shipped {_SINGULAR[kind]}",
         where=where,
@@ -299,17 +298,14 @@ def _document(path: Path) -> Document:
 
 
 def _checked(kind: str, document: Document) -> tuple[Record | None, list[IpexError]]:
+    from ipex_pd.records.names import unknown_names
+
     record, faults = build(_TYPES[kind], document)
     if record is None:
         return None, faults
     inline = getattr(record, "sources", {})
     faults = unknown_citations(record, {*citations(), *inline}, document)
-    for place, name in _names_of_drugs(record):
-        faults += _told(resolve_drug, name, document.where(place))
-    for place, dose in _orders(record):
-        faults += _told(_require_order, dose, place, document)
-    if isinstance(record, Observations):
-        faults += _missing_records(record, document)
+    faults += unknown_names(record, document)
     if isinstance(record, EstimationProblem):
         faults += _problem_faults(record, document)
     return record, faults
@@ -321,63 +317,6 @@ def _problem_faults(problem: EstimationProblem, document: Document) -> list[Ipex
     except IpexError as error:
         return [error]
     return located_faults(problem, model, document)
-
-
-def _told(check: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> list[IpexError]:
-    try:
-        check(*arguments, **named)
-    except IpexError as error:
-        return [error]
-    return []
-
-
-def _orders(record: Record) -> Iterator[tuple[Place, Dose]]:
-    if isinstance(record, Regimen):
-        yield from _numbered(("doses",), record.doses)
-        for j, transplant in enumerate(record.transplants):
-            yield from _numbered(("transplants", j, "prophylaxis"), transplant.prophylaxis)
-    if isinstance(record, Observations):
-        for i, study in enumerate(record.studies):
-            yield from _numbered(("studies", i, "doses"), study.doses)
-        for i, course in enumerate(record.courses):
-            yield from _numbered(("courses", i, "doses"), course.doses)
-
-
-def _numbered(place: Place, doses: Iterable[Dose]) -> Iterator[tuple[Place, Dose]]:
-    return (((*place, i), dose) for i, dose in enumerate(doses))
-
-
-def _names_of_drugs(record: Record) -> Iterator[tuple[Place, str]]:
-    if isinstance(record, Measurements):
-        yield from ((("assays", name), name) for name in record.assays)
-    if isinstance(record, Observations):
-        for i, study in enumerate(record.studies):
-            for j, asked in enumerate(study.observations):
-                if asked.reference:
-                    yield ("studies", i, "observations", j, "reference"), asked.reference
-
-
-def _require_order(dose: Dose, place: Place, document: Document) -> None:
-    drug = load_drug(resolve_drug(dose.drug, document.where((*place, "drug")))[0])
-    drug.require_route(dose.route, document.where((*place, "route")))
-
-
-def _missing_records(record: Observations, document: Document) -> list[IpexError]:
-    faults: list[IpexError] = []
-    named = [("patients", ("courses", i, "patient"), course.patient) for i, course in enumerate(record.courses)]
-    named += [("regimens", ("courses", i, "regimen"), course.regimen) for i, course in enumerate(record.courses)]
-    named += [("parameters", ("rates", i, "set"), rate.set) for i, rate in enumerate(record.rates)]
-    for kind, place, name in named:
-        if name and name not in shipped(kind):
-            faults.append(_not_shipped(kind, name, document.where(place)))
-    for i, rate in enumerate(record.rates):
-        if rate.set in shipped("parameters"):
-            known = load_parameters(rate.set).names
-            if rate.parameter not in known:
-                what, where = f"`{rate.parameter}` is not a parameter of `{rate.set}`", ("rates", i, "parameter")
-                rule = nearest_hint(rate.parameter, known)
-                faults.append(UnknownKeyError(what, where=document.where(where), rule=rule, cure="Rename it"))
-    return faults
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,134 @@
+"""Score and observed information of the marginal likelihood, by importance sampling with the draws held.
+
+The score is Fisher's identity on weighted draws; the information is its central difference with the same draws, which is
+Louis' formula (1982, J R Stat Soc B 44:226-233) without writing out its terms. Both are those of half the objective, with
+the priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ipex_pd.inference.group import Group
+from ipex_pd.inference.importance import (
+    Draws,
+    ImportanceOptions,
+    Marginal,
+    log_weights,
+    marginal,
+    normalised,
+    propose,
+    score,
+    subject_count,
+)
+from ipex_pd.inference.population import Population
+
+Array = Any
+
+_STEP = 1e-3
+_LARGEST_STEP = 1e-2
+
+
+@dataclass(frozen=True)
+class Informed:
+    """The marginal likelihood around a search vector.
+
+    Attributes:
+        w: [n] where.
+        marginal: the objective.
+        score: [n] slope of half the objective and priors; 0 where nothing is estimated.
+        noise: [n, n] its Monte Carlo covariance.
+        information: [n, n] second derivatives; 0 where nothing is estimated.
+        left: s'I^-1 s, how far the objective could fall; NaN when the information is not positive definite.
+        left_noise: its expectation by Monte Carlo error alone.
+        eta, eta_variance: [n, q], [n, q, q] conditional means and covariances of the random effects.
+    """
+
+    w: np.ndarray
+    marginal: Marginal
+    score: np.ndarray
+    noise: np.ndarray
+    information: np.ndarray
+    left: float
+    left_noise: float
+    eta: np.ndarray
+    eta_variance: np.ndarray
+
+
+def inform(
+    population: Population,
+    groups: Sequence[Group],
+    w: np.ndarray,
+    options: ImportanceOptions | None = None,
+    draws: Sequence[Draws] | None = None,
+) -> Informed:
+    """Objective, score and information at a search vector [n]."""
+    options, layout = options or ImportanceOptions(), population.layout
+    held = draws or [propose(group, layout, jnp.asarray(w), options) for group in groups]
+    value = marginal(layout, groups, w, options, held)
+    slope, noise, scale = slope_of(population, groups, w, held)
+    free = np.flatnonzero(population.free)
+    information = np.zeros((len(w), len(w)))
+    for k in free:
+        step = min(_STEP * scale[k], _LARGEST_STEP * max(1.0, abs(float(w[k]))))
+        high, low = np.array(w, float), np.array(w, float)
+        high[k], low[k] = high[k] + step, low[k] - step
+        difference = slope_of(population, groups, high, held)[0] - slope_of(population, groups, low, held)[0]
+        information[free, k] = difference[free] / (2 * step)
+    information = 0.5 * (information + information.T)
+    left, left_noise = _left(slope[free], noise[np.ix_(free, free)], information[np.ix_(free, free)])
+    eta, spread = conditional_moments(population, groups, w, held)
+    return Informed(np.asarray(w), value, slope, noise, information, left, left_noise, eta, spread)
+
+
+def slope_of(
+    population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slope [n] of half the objective and priors, its Monte Carlo covariance [n, n], and 1/sqrt(sum of squared scores) [n]."""
+    layout, point = population.layout, jnp.asarray(w)
+    size = len(w)
+    slope, noise, squares = np.zeros(size), np.zeros((size, size)), np.zeros(size)
+    for group, own in zip(groups, draws, strict=True):
+        found = score(group, layout, point, own, log_weights(group, layout, point, own))
+        rows = np.asarray(group.subjects) >= 0
+        each = np.asarray(found.slope)[rows]
+        slope -= each.sum(axis=0)
+        noise += np.asarray(found.variance)[rows].sum(axis=0)
+        squares += (each**2).sum(axis=0)
+    if any(theta.prior is not None for theta in population.thetas):
+        slope += 0.5 * np.asarray(jax.grad(population.penalty)(point))
+    free = population.free
+    scale = 1.0 / np.sqrt(np.where(free & (squares > 0), squares, 1.0))
+    return np.where(free, slope, 0.0), noise, scale
+
+
+def _left(slope: np.ndarray, noise: np.ndarray, information: np.ndarray) -> tuple[float, float]:
+    if len(slope) == 0:
+        return 0.0, 0.0
+    if not np.isfinite(information).all() or np.linalg.eigvalsh(information).min() <= 0:
+        return float("nan"), float("nan")
+    inverse = np.linalg.inv(information)
+    return float(slope @ inverse @ slope), float(np.trace(inverse @ noise))
+
+
+def conditional_moments(
+    population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Conditional means [n, q] and covariances [n, q, q] of the random effects."""
+    layout = population.layout
+    total = subject_count(groups)
+    mean, spread = np.zeros((total, layout.etas)), np.zeros((total, layout.etas, layout.etas))
+    for group, own in zip(groups, draws, strict=True):
+        weights = np.asarray(normalised(log_weights(group, layout, jnp.asarray(w), own)))
+        eta, rows = np.asarray(own.eta), np.asarray(group.subjects) >= 0
+        centre = np.einsum("kb,kbq->bq", weights, eta)
+        covariance = np.einsum("kb,kbq,kbr->bqr", weights, eta - centre, eta - centre)
+        places = np.asarray(group.subjects)[rows]
+        mean[places], spread[places] = centre[rows], covariance[rows]
+    return mean, spread

@@ -89,7 +89,14 @@ def _citations_file() -> Path:
 def shipped(kind: str) -> Mapping[str, Path]:
     """Names on a shelf and their files."""
     folder = shelf() / KINDS[kind][1]
-    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem not in _NOT_SETS}
+    found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem not in _NOT_SETS}
+    return {name: path for name, path in found.items() if kind != "problems" or not _asks_a_cohort(path)}
+
+
+def _asks_a_cohort(path: Path) -> bool:
+    """Whether a problem is one of the disease, put to a cohort of children (`records.cohort_problems`)."""
+    data = read_document(path).data
+    return isinstance(data, dict) and "cohort" in data
 
 
 def catalogue() -> dict[str, list[str]]:

@@ -88,7 +88,8 @@ def find_modes(
     def unfinished(state: _State) -> Array:
         return jnp.any(~state.done) & (jnp.max(state.modes.iterations) < iterations)
 
-    return jax.lax.while_loop(unfinished, advance, state).modes
+    found: _State = jax.lax.while_loop(unfinished, advance, state)
+    return found.modes
 
 
 def _more(damping: Array) -> Array:

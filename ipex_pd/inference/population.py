@@ -49,7 +49,11 @@ class Prior:
 
 @dataclass(frozen=True)
 class InverseWishart:
-    """What is known of a covariance before the data: density ~ |Omega|^-((degrees + k + 1)/2) exp(-tr(scale Omega^-1)/2).
+    """What is known of a covariance before the data.
+
+    ```
+    density proportional to |Omega|^-((degrees + k + 1)/2) exp(-tr(scale Omega^-1)/2)
+    ```
 
     Attributes:
         degrees: degrees of freedom, more than k - 1.
@@ -188,7 +192,8 @@ class Layout:
         found = []
         at, corner = self.thetas, 0
         for size, repeats in self.blocks:
-            below = {pair: at + size + n for n, pair in enumerate(zip(*np.tril_indices(size, -1), strict=True))}
+            pairs = [(i, j) for i in range(size) for j in range(i)]
+            below = {pair: at + size + n for n, pair in enumerate(pairs)}
             for repeat in range(repeats):
                 for i in range(size):
                     for j in range(i + 1):

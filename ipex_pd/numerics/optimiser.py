@@ -1,8 +1,8 @@
 """minimise(): one question, several searches behind it. The only door to optax.
 
-`bfgs` is a dense quasi-Newton search with a Wolfe line search of its own: it takes a curvature to start from, steps back
-from points where the objective is not finite, and returns the best point seen. `l-bfgs-b` is SciPy's (bounds); `adam`
-is optax's (rough or noisy objectives).
+`bfgs` is a dense quasi-Newton search with a Wolfe line search of its own: it takes a curvature to start from and steps
+back from points where the objective is not finite. `l-bfgs-b` is SciPy's (bounds); `adam` is optax's (rough or noisy
+objectives). All return the best point seen.
 """
 
 from __future__ import annotations

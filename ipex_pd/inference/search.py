@@ -1,0 +1,243 @@
+"""The search for the estimates: scaled, warm-started, guarded against its own path, polished by Newton steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipex_pd.errors import SimulationError
+from ipex_pd.inference.options import FitOptions
+from ipex_pd.inference.totals import Evaluation, Objective, Starts
+from ipex_pd.numerics.optimiser import Minimum, Step, Stopping, minimise
+
+Progress = Callable[[int, float, float], None]
+"""Told of every step: its number, the objective, and the largest entry of the gradient on the search scale."""
+
+_DIFFERENCE = 2e-4
+_OTHER_PATH = 1e-6
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where a search ended.
+
+    Attributes:
+        w: [n] estimates on the search scale: the best point seen.
+        at: the objective there, with modes searched from zero and from where the search left them, the better of both.
+        start: objective at the start.
+        converged, outcome: whether and why the search ended.
+        iterations, evaluations: counts.
+        trace: [steps] the objective at accepted points.
+        path_difference: how much the objective at w depended on where modes were searched from.
+        hessian: [m, m] of OFV at w by the free entries; NaN when it was not finite or the search was interrupted.
+        restarts: objective at the end of every restart.
+        interrupted: by the user.
+    """
+
+    w: np.ndarray
+    at: Evaluation
+    start: float
+    converged: bool
+    outcome: str
+    iterations: int
+    evaluations: int
+    trace: tuple[float, ...]
+    path_difference: float
+    hessian: np.ndarray
+    restarts: tuple[float, ...] = ()
+    interrupted: bool = False
+
+
+class Search:
+    """The search of one objective over the free entries of w, scaled to size one."""
+
+    def __init__(self, objective: Objective, options: FitOptions, progress: Progress | None = None) -> None:
+        population = objective.population
+        self.objective, self.options, self.progress = objective, options, progress
+        self.free = np.flatnonzero(population.free)
+        finite = np.array([np.isfinite(t.search_bounds).any() for t in population.thetas], bool)
+        self.scale = np.ones(len(population.start))
+        starts = np.abs(population.start[: len(finite)])
+        self.scale[: len(finite)] = np.where(finite | (starts == 0), 1.0, starts)
+        self.evaluations = 0
+        self._warm: Starts | None = None
+
+    def run(self, w: np.ndarray) -> Found:
+        """Search from w [n], with restarts and polishing.
+
+        Raises:
+            SimulationError: the objective is not finite at the start, naming the subjects.
+        """
+        first = self._begin(w)
+        found = self._descend(w, first)
+        ends = []
+        random = np.random.default_rng(self.options.seed)
+        for _ in range(self.options.restarts if not found.interrupted else 0):
+            other = self._restart(w, random)
+            if other is None:
+                continue
+            ends.append(other.at.value)
+            if other.at.value < found.at.value - 1e-4 or other.interrupted:
+                found = other if other.at.value < found.at.value else found
+            if other.interrupted:
+                return self._finished(found, first.value, tuple(ends), interrupted=True)
+        return self._finished(found, first.value, tuple(ends), interrupted=found.interrupted)
+
+    def _begin(self, w: np.ndarray) -> Evaluation:
+        first = self._at(w, None)
+        broken = np.flatnonzero(~np.isfinite(first.values) | ~np.isfinite(first.gradients).all(1))
+        if len(broken) or not np.isfinite(first.value):
+            raise SimulationError(
+                f"the objective is not finite for {len(broken)} of {len(first.values)} subjects at the start values",
+                code="fit.start",
+                where="subjects " + ", ".join(str(int(i)) for i in broken[:8]) if len(broken) else "",
+                rule="A search starts where every subject has a likelihood",
+                cure="Move the start values, or look at these subjects' data",
+            )
+        return first
+
+    def _restart(self, w: np.ndarray, random: np.random.Generator) -> Found | None:
+        moved = np.array(w, float)
+        moved[self.free] += self.options.spread * self.scale[self.free] * random.standard_normal(len(self.free))
+        first = self._at(moved, None)
+        if not (np.isfinite(first.value) and np.isfinite(first.gradient).all()):
+            return None
+        return self._descend(moved, first)
+
+    def _at(self, w: np.ndarray, start: Starts | None) -> Evaluation:
+        self.evaluations += 1
+        return self.objective.at(w, start)
+
+    def _descend(self, w: np.ndarray, first: Evaluation) -> Found:
+        """One search; begun again where modes searched from zero turn out better than those it carried along."""
+        trace: list[float] = []
+        converged, outcome, iterations, interrupted = True, "nothing to estimate", 0, False
+        for _ in range(_ROUNDS):
+            self._warm = first.modes
+            if len(self.free):
+                minimum = self._minimise(w, first)
+                trace += [step.value for step in minimum.trace]
+                w = self._whole(w, minimum.x)
+                converged, outcome = minimum.converged, minimum.outcome
+                iterations += minimum.iterations
+                interrupted = outcome.startswith("interrupted")
+            first, difference = self.settle(w)
+            if interrupted or difference <= 1e-3 or not len(self.free):
+                break
+        hessian = np.full((len(self.free), len(self.free)), np.nan)
+        return Found(
+            w, first, 0.0, converged, outcome, iterations, 0, tuple(trace), difference, hessian, (), interrupted
+        )
+
+    def settle(self, w: np.ndarray) -> tuple[Evaluation, float]:
+        """The objective at w with the better modes of several starts, and how far it was from the carried one."""
+        warm = self._at(w, self._warm)
+        cold = self._at(w, None)
+        best = self._better(w, warm, cold)
+        if not best.found.all():
+            for start in self._around():
+                best = self._better(w, best, self._at(w, start))
+        difference = abs(best.value - warm.value)
+        self._warm = best.modes
+        return best, difference if np.isfinite(difference) else np.inf
+
+    def _better(self, w: np.ndarray, one: Evaluation, other: Evaluation) -> Evaluation:
+        if not (other.joint < one.joint - _OTHER_PATH).any():
+            return one
+        return self._at(w, self.objective.lower(one, other))
+
+    def _around(self) -> list[Starts]:
+        """Modes to start from around zero: one prior standard deviation and a half along every axis, both ways."""
+        size = self.objective.population.layout.etas if self.objective.method.conditional else 0
+        return [
+            tuple(np.broadcast_to(sign * 1.5 * np.eye(size)[k], z.shape) for z in self.objective.cold)
+            for k in range(size)
+            for sign in (1.0, -1.0)
+        ]
+
+    def _minimise(self, w: np.ndarray, first: Evaluation) -> Minimum:
+        free, scale = self.free, self.scale[self.free]
+
+        def function(x: np.ndarray) -> tuple[float, np.ndarray]:
+            found = self._at(self._whole(w, x), self._warm)
+            if np.isfinite(found.value):
+                self._warm = found.modes
+            return found.value, found.gradient[free] * scale
+
+        def tell(step: Step) -> None:
+            if self.progress is not None:
+                self.progress(step.iteration, step.value, float(np.abs(step.gradient).max()))
+
+        gradients = first.gradients[:, free] * scale
+        curvature = 0.5 * gradients.T @ gradients
+        curvature += np.diag(0.01 * np.diag(curvature) + 1e-3 * max(np.trace(curvature) / len(free), 1e-6))
+        stopping = Stopping(gradient=1e-3, decrease=1e-5, iterations=self.options.iterations)
+        bfgs = self.options.search == "bfgs"
+        return minimise(
+            function,
+            w[free] / scale,
+            algorithm=self.options.search,
+            stopping=stopping,
+            curvature=curvature if bfgs else None,
+            callback=tell,
+        )
+
+    def _whole(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+        whole = np.array(w, float)
+        whole[self.free] = x * self.scale[self.free]
+        return whole
+
+    def hessian(self, w: np.ndarray, at: Evaluation) -> np.ndarray:
+        """[m, m] of OFV by the free entries of w."""
+        self.evaluations += 2 * len(self.free)
+        return self.objective.hessian(w, at, _DIFFERENCE * self.scale[self.free], self.free)
+
+    def _finished(self, found: Found, start: float, restarts: tuple[float, ...], interrupted: bool) -> Found:
+        w, at, hessian, outcome, converged = found.w, found.at, found.hessian, found.outcome, found.converged
+        if len(self.free) and not interrupted:
+            w, at, hessian, left = self._polished(w, at)
+            if left <= self.options.gradient:
+                outcome, converged = "the gradient is zero", True
+        return Found(
+            w=w,
+            at=at,
+            start=start,
+            converged=converged,
+            outcome=outcome,
+            iterations=found.iterations,
+            evaluations=self.evaluations,
+            trace=found.trace,
+            path_difference=found.path_difference,
+            hessian=hessian,
+            restarts=restarts,
+            interrupted=interrupted,
+        )
+
+    def _polished(self, w: np.ndarray, at: Evaluation) -> tuple[np.ndarray, Evaluation, np.ndarray, float]:
+        """Newton steps with the differenced Hessian until the gradient is small or nothing improves."""
+        hessian = self.hessian(w, at)
+        left = self._left(at)
+        for _ in range(4):
+            if left <= self.options.gradient or not _definite(hessian, self.scale[self.free]):
+                break
+            there = np.array(w, float)
+            there[self.free] -= np.linalg.solve(hessian, at.gradient[self.free])
+            trial = self._at(there, at.modes)
+            if not (trial.value <= at.value + 1e-7 and self._left(trial) < left):
+                break
+            moved = float(np.abs((there - w)[self.free] / self.scale[self.free]).max())
+            w, at, left = there, trial, self._left(trial)
+            if moved > 1e-3:
+                hessian = self.hessian(w, at)
+        return w, at, hessian, left
+
+    def _left(self, at: Evaluation) -> float:
+        return float(np.abs(at.gradient[self.free] * self.scale[self.free]).max())
+
+
+def _definite(hessian: np.ndarray, scale: np.ndarray) -> bool:
+    scaled = hessian * np.outer(scale, scale)
+    return bool(np.isfinite(scaled).all() and np.linalg.eigvalsh(scaled).min() > 0)

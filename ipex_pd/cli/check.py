@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ipex_pd.cli import console
+from ipex_pd.cli.data_check import DATA, examine_data_of, examine_table, is_error, is_table, print_table
 from ipex_pd.cli.options import JsonOption
 from ipex_pd.errors import IpexError, UsageError, nearest_hint
 
@@ -17,25 +18,36 @@ def check(
         list[str],
         typer.Argument(
             metavar="NAME|FILE...",
-            help="Files of any kind: parameters, drugs, patients, regimens, observations, problems and so on.",
+            help="Files of any kind: parameters, drugs, patients, regimens, observations, problems, tables of data.",
         ),
     ],
+    problem: Annotated[
+        str,
+        typer.Option(
+            "--problem", metavar="NAME|FILE", help="The estimation problem whose data the given table is to be."
+        ),
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """Check input files and say in plain words what was understood.
 
-    Exit code 0: all are right; 1: there are findings; 2: a file or name does not exist.
+    A table of data is read by the usual names of columns, or as --problem says; a problem is checked with its data.
+    Exit code 0: all are right (warnings are no fault); 1: there are findings; 2: a file or name does not exist.
 
     Example: ipex-pd check my_patient.yaml my_regimen.yaml
     """
     paths = [path for file in files for path in _behind(file)]
-    results = [_examine(path) for path in paths]
+    if problem and not any(is_table(path) for path in paths):
+        raise UsageError(
+            "no table of data is given", where="--problem", rule="It says how a table is read", cure="Name the table"
+        )
+    results = [result for path in paths for result in _results(path, problem)]
     if json:
         console.emit_json({"files": results})
     else:
         for result in results:
-            _print(result)
-    if any(result["findings"] for result in results):
+            (print_table if result["kind"] == DATA else _print)(result)
+    if any(is_error(finding) for result in results for finding in result["findings"]):
         raise typer.Exit(console.EXIT_FAILED)
 
 
@@ -63,6 +75,14 @@ def _behind(given: str) -> list[Path]:
             cure="See: ipex-pd catalogue",
         )
     return paths
+
+
+def _results(path: Path, problem: str) -> list[dict[str, Any]]:
+    if is_table(path):
+        return [examine_table(path, problem)]
+    result = _examine(path)
+    whole = result["kind"] == "problems" and not result["findings"]
+    return [result, examine_data_of(path)] if whole else [result]
 
 
 def _examine(path: Path) -> dict[str, Any]:

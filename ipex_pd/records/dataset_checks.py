@@ -70,7 +70,8 @@ def _doses(rows: DataRows, found: Notebook) -> None:
     rows.tell(found, "error", "amt-not-dosed", lost, "amt", rule, "Write EVID = 1, or AMT = 0")
     for item in DOSE_ITEMS[1:]:
         rule = f"{item.upper()} is 0 where EVID is 0, 2 or 3"
-        rows.tell(found, "error", "dose-item", ~given & (rows[item] != 0), item, rule, "Write 0")
+        present = (rows[item] != 0) & ((rows[item] <= 3) if item == "ss" else True)
+        rows.tell(found, "error", "dose-item", ~given & present, item, rule, "Write 0")
     rows.tell(found, "error", "amt-negative", amount < 0, "amt", "Amounts are positive")
     if given.any() and "amt" not in rows.headers:
         rule, cure = "Records with EVID 1 or 4 need a column of amounts", "Write `columns: {amt: ...}`"
@@ -104,7 +105,8 @@ def _rates(rows: DataRows, found: Notebook) -> None:
 
 def _steady_states(rows: DataRows, found: Notebook) -> None:
     state, interval = rows["ss"], rows["ii"]
-    rows.tell(found, "error", "ss", ~np.isin(state, (0, 1, 2, 3)), "ss", "SS is 0, 1 (replace) or 2 (add)")
+    cure = "If the number says that there is none, write `.` or `drop` the column"
+    rows.tell(found, "error", "ss", ~np.isin(state, (0, 1, 2, 3)), "ss", "SS is 0, 1 (replace) or 2 (add)", cure)
     cure = "Write SS = 1: the steady state is the same, only the starting guess differs"
     rows.tell(found, "error", "ss-3", state == 3, "ss", "SS = 3 is not offered", cure)
     regular = np.isin(state, (1, 2)) & (rows["amt"] > 0) & (interval <= 0)

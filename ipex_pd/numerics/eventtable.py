@@ -19,7 +19,9 @@ from ipex_pd.numerics.rowtiming import Faults, Slots, pick, slots_of, steady_inp
 Array = Any
 Values = Mapping[str, Array]
 
-_PERIODS = (8, 16, 32, 64, 128, 256)
+_PERIODS = (12, 24, 48, 96, 192)
+_EXPLICIT = "Nonlinear rates are advanced by explicit sub-steps"
+_CURE = "Look for amounts that grow without bound, for a rate that is far too fast, or raise the tolerance"
 
 
 def propagate(plan: RowPlan, values: Values) -> Array:
@@ -61,8 +63,7 @@ def _require(plan: RowPlan, values: Values) -> None:
             )
 
 
-@jax.jit
-def _propagate(plan: RowPlan, values: Values) -> Array:
+def _amounts(plan: RowPlan, values: Values) -> Array:
     slots, at, start, jump, inputs, faults = _drive(plan, values)
     if plan.structure.route == "mesh":
         after = rowmesh.walk(plan, at, start, slots, jump, inputs)
@@ -74,6 +75,9 @@ def _propagate(plan: RowPlan, values: Values) -> Array:
         amounts = jnp.take_along_axis(amounts, slots.position[:, :, None], axis=1)
     sound = ~jnp.any(jnp.stack([jnp.any(f, axis=1) for f in faults]), axis=0)
     return jnp.where(sound[:, None, None], amounts, jnp.nan)
+
+
+_propagate = jax.jit(_amounts)
 
 
 class _Drive(NamedTuple):
@@ -109,8 +113,8 @@ def _slot_inputs(plan: RowPlan, slots: Slots, values: Values) -> Array | None:
     if slots.rate is None:
         return None
     inputs = _running(slots.rate, slots.keep)
-    if slots.count is not None:
-        counts = _running(slots.count, slots.keep)
+    if slots.modelled is not None:
+        counts = _running(slots.modelled, slots.keep)
         zero = jnp.zeros(slots.length.shape)
         speeds = [zero if names[3] is None else pick(values, names[3], slots.ruling).T for names in plan.names]
         inputs = inputs + counts * jnp.stack(speeds)
@@ -136,15 +140,26 @@ def _jumps(plan: RowPlan, slots: Slots, values: Values, at: Values, faults: Faul
         jump = jump + jnp.where(slots.reset, plan.structure.start(at, slots.length.shape), 0.0)
     if plan.steady.pattern.shape[1] == 0:
         return jump, faults
-    amounts, too_late, crowded = _trains(plan, values)
+    train, too_late, crowded = _trains(plan, values)
+    own = _own_values(plan, values)
+    if plan.structure.route == "mesh":
+        amounts = rowmesh.steady(plan, own, train)
+    else:
+        constant = CONSTANT in plan.patterns
+        amounts = linear.steady(plan.structure, own, train, inputs=plan.infusions, constant=constant)
     event = jnp.asarray(plan.steady.event)
     place = event if slots.place is None else jnp.take_along_axis(slots.place, event, 1)
     subject = jnp.broadcast_to(jnp.arange(place.shape[0])[:, None], place.shape)
     return jump.at[:, place, subject].add(amounts), faults._replace(steady_lag=too_late, overlap=crowded)
 
 
-def _trains(plan: RowPlan, values: Values) -> tuple[Array, Array, Array]:
-    """Amounts [S, B, Q] of doses at steady state; where their lag is too long or too many overlap, [B, Q]."""
+def _own_values(plan: RowPlan, values: Values) -> dict[str, Array]:
+    """Structural values [B, Q] of the records of doses at steady state."""
+    return {n: pick(values, n, plan.steady.record) for n in plan.structure.needs}
+
+
+def _trains(plan: RowPlan, values: Values) -> tuple[Train, Array, Array]:
+    """Doses at steady state, [B, Q]; where their lag is too long or too many overlap."""
     q = plan.steady
     given, too_late, crowded = steady_inputs(plan, values)
     into = jnp.stack([jnp.asarray(q.compartment) == c for c in range(len(plan.structure.compartments))])
@@ -158,11 +173,7 @@ def _trains(plan: RowPlan, values: Values) -> tuple[Array, Array, Array]:
         interval=jnp.asarray(q.interval),
         phase=q.interval - given.lag,
     )
-    own = {n: pick(values, n, q.record) for n in plan.structure.needs}
-    if plan.structure.route == "mesh":
-        return rowmesh.steady(plan, own, train), too_late, crowded
-    constant = CONSTANT in plan.patterns
-    return linear.steady(plan.structure, own, train, inputs=plan.infusions, constant=constant), too_late, crowded
+    return train, too_late, crowded
 
 
 _COMPLAINTS = {
@@ -197,13 +208,15 @@ def check_values(plan: RowPlan, values: Values) -> None:
             )
 
 
-@jax.jit
-def _faults(plan: RowPlan, values: Values) -> Faults:
+def _find_faults(plan: RowPlan, values: Values) -> Faults:
     _, faults = slots_of(plan, values)
     if plan.steady.pattern.shape[1]:
         _, too_late, crowded = steady_inputs(plan, values)
         faults = faults._replace(steady_lag=too_late, overlap=crowded)
     return faults
+
+
+_faults = jax.jit(_find_faults)
 
 
 def refine(plan: RowPlan, values: Values, tolerance: float = 1e-8) -> RowPlan:
@@ -226,14 +239,21 @@ def refine(plan: RowPlan, values: Values, tolerance: float = 1e-8) -> RowPlan:
     given = {n: values[n] for n in plan.needs}
     period = _refined_period(plan, given, tolerance)
     start = replace(plan, mesh=_bare(plan, period))
-    counts, fractions = (np.asarray(v) for v in _choose(start, given, tolerance))
+    counts, fractions, steady = (np.asarray(v) for v in _choose(start, given, tolerance))
+    if not steady.all():
+        raise SolverError(
+            "no steady state was found",
+            where=f"subject {int(np.argmin(steady))} of the plan",
+            rule="It exists when what is given in an interval can be eliminated in it",
+            cure="Write the doses out, or give values under which it exists",
+        )
     if (counts < 0).any():
         slot, subject = np.argwhere(counts < 0)[0]
         raise SolverError(
             f"slot {slot} needs more than {fractions.shape[1]} sub-steps",
             where=f"subject {subject} of the plan",
-            rule="Nonlinear rates are advanced by explicit sub-steps",
-            cure="Look for amounts that grow without bound, for a rate that is far too fast, or raise the tolerance",
+            rule=_EXPLICIT,
+            cure=_CURE,
         )
     return replace(plan, mesh=rowmesh.assemble(counts, fractions, period))
 
@@ -243,26 +263,32 @@ def _bare(plan: RowPlan, period: np.ndarray) -> Mesh:
     return rowmesh.assemble(np.ones((slots, subjects), int), np.ones((slots, 1, subjects)), period)
 
 
-@jax.jit
-def _choose(plan: RowPlan, values: Values, tolerance: float) -> tuple[Array, Array]:
+def _find_steps(plan: RowPlan, values: Values, tolerance: float) -> tuple[Array, Array, Array]:
     slots, at, start, jump, inputs, _ = _drive(plan, values)
-    return rowmesh.choose(plan, slots, at, start, jump, inputs, jnp.asarray(tolerance))
+    counts, fractions = rowmesh.choose(plan, slots, at, start, jump, inputs, jnp.asarray(tolerance))
+    return counts, fractions, jnp.all(~jnp.isnan(jump), axis=(0, 1))
 
 
-@jax.jit
-def _steady_amounts(plan: RowPlan, values: Values) -> Array:
-    return _trains(plan, values)[0]
+_choose = jax.jit(_find_steps)
+
+
+def _rehearsed(plan: RowPlan, values: Values) -> Array:
+    train, _, _ = _trains(plan, values)
+    return rowmesh.rehearse(plan, _own_values(plan, values), train)
+
+
+_rehearse = jax.jit(_rehearsed)
 
 
 def _refined_period(plan: RowPlan, values: Values, tolerance: float) -> np.ndarray:
-    """Sub-steps [N, B] of a dosing interval: each subject's steady state agrees with that of twice as many."""
+    """Sub-steps [N, B] of a dosing interval, enough for each subject to agree with half as many."""
     subjects = plan.shape[0]
-    if not plan.patterns:
+    if REPEATED not in plan.patterns:
         return np.ones((1, subjects))
     chosen, before = np.zeros(subjects, int), None
     for count in _PERIODS:
         mesh = _bare(plan, np.repeat(rowmesh.graded(count)[:, None], subjects, axis=1))
-        now = np.asarray(_steady_amounts(replace(plan, mesh=mesh), values))
+        now = np.asarray(_rehearse(replace(plan, mesh=mesh), values))
         if before is not None:
             scale = np.maximum(np.max(np.abs(now), axis=0), 1e-300)
             apart = np.max(np.max(np.abs(now - before), axis=0) / scale, axis=1)
@@ -272,10 +298,10 @@ def _refined_period(plan: RowPlan, values: Values, tolerance: float) -> np.ndarr
         before = now
     if (chosen == 0).any():
         raise SolverError(
-            "no steady state was found",
+            f"a dosing interval needs more than {_PERIODS[-1]} sub-steps",
             where=f"subject {int(np.argmax(chosen == 0))} of the plan",
-            rule="A steady state exists when what is given in an interval can be eliminated in it",
-            cure="Write the doses out, or give values under which it exists",
+            rule=_EXPLICIT,
+            cure=_CURE,
         )
     period = np.zeros((int(chosen.max()), subjects))
     for subject, count in enumerate(chosen):

@@ -23,21 +23,25 @@ Values = Mapping[str, Array]
 Rate = Callable[[Array, Array], Array]
 
 _STAGES = 12
-_A, _B, _C = np.asarray(DOP853.A)[:_STAGES, :_STAGES], np.asarray(DOP853.B), np.asarray(DOP853.C)[:_STAGES]
-_FIFTH, _THIRD = np.asarray(DOP853.E5)[:_STAGES], np.asarray(DOP853.E3)[:_STAGES]
+_A: list[list[float]] = np.asarray(DOP853.A)[:_STAGES, :_STAGES].tolist()
+_B: list[float] = np.asarray(DOP853.B).tolist()
+_C: list[float] = np.asarray(DOP853.C)[:_STAGES].tolist()
+_FIFTH: list[float] = np.asarray(DOP853.E5)[:_STAGES].tolist()
+_THIRD: list[float] = np.asarray(DOP853.E3)[:_STAGES].tolist()
 _LONGEST = 192
 _FLOOR = 1e-6
 _NEWTON, _SOLVED, _ACCEPTED = 60, 1e-13, 1e-9
+_REHEARSAL = 6
 
 
 def _combined(weights: Sequence[float], slopes: Sequence[Array]) -> Array:
-    return sum(float(w) * k for w, k in zip(weights, slopes, strict=False) if w != 0.0)
+    return sum(w * k for w, k in zip(weights, slopes, strict=False) if w != 0.0)
 
 
 def _slopes(rate: Rate, x: Array, t: Array, h: Array) -> list[Array]:
     slopes = [rate(x, t)]
     for i in range(1, _STAGES):
-        slopes.append(rate(x + h * _combined(_A[i, :i], slopes), t + _C[i] * h))
+        slopes.append(rate(x + h * _combined(_A[i], slopes), t + _C[i] * h))
     return slopes
 
 
@@ -72,7 +76,6 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
     entering = None if inputs is None else jnp.moveaxis(inputs, 1, 0)[slot]
     added = jnp.moveaxis(jump, 1, 0)[slot]
 
-    @jax.checkpoint
     def step(x: Array, now: tuple[Any, ...]) -> tuple[Array, Array]:
         t, h, values, u, last, keep, more = now
 
@@ -93,7 +96,7 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
         slots.keep[slot],
         added,
     )
-    _, history = jax.lax.scan(step, start, rows)
+    _, history = jax.lax.scan(jax.checkpoint(step), start, rows)
     return history[jnp.asarray(mesh.end)]
 
 
@@ -150,13 +153,13 @@ def choose(
                 s.fraction.at[place, lanes].set(kept),
             )
 
-        relative = jnp.where(length > 0, jnp.minimum(guess / jnp.where(length > 0, length, 1.0), 1.0), 1.0)
+        relative = jnp.clip(guess / jnp.where(length > 0, length, 1.0), 1e-4, 1.0)
         blank = jnp.zeros((_LONGEST, subjects))
         first = _Search(x, jnp.zeros(subjects), relative, jnp.zeros(subjects, int), peak, blank)
         end = jax.lax.while_loop(lambda s: jnp.any(unfinished(s)), body, first)
         lost = (length > 0) & (end.done < 1.0)
         after = jnp.where(keep, end.x, 0.0) + more
-        further = jnp.where(length > 0, jnp.maximum(end.step * length, 1e-6 * length), guess)
+        further = jnp.where(length > 0, end.step * length, guess)
         peak = jnp.maximum(end.peak, jnp.abs(after))
         return (after, further, peak), (jnp.where(lost, -1, end.count), end.fraction)
 
@@ -169,8 +172,8 @@ def choose(
         jnp.moveaxis(jump, 1, 0),
     )
     guess = jnp.full(subjects, jnp.inf)
-    _, found = jax.lax.scan(one_slot, (start, guess, jnp.abs(start)), rows)
-    return found
+    _, (counts, fractions) = jax.lax.scan(one_slot, (start, guess, jnp.abs(start)), rows)
+    return counts, fractions
 
 
 def assemble(counts: np.ndarray, fractions: np.ndarray, period: np.ndarray) -> Mesh:
@@ -212,7 +215,7 @@ def _joined(blocks: list[np.ndarray], period: np.ndarray) -> Mesh:
 
 def _rounded(count: int) -> int:
     """The next of few sizes, so that few programs are compiled."""
-    unit = max(8, 2 ** max(0, count.bit_length() - 3))
+    unit = max(8, 1 << max(0, count.bit_length() - 3))
     return -(-count // unit) * unit
 
 
@@ -222,20 +225,45 @@ def graded(count: int) -> np.ndarray:
     return np.diff(edges)
 
 
-def _through(rate: Rate, x: Array, time: Array, fractions: Array) -> Array:
-    """Amounts [S, B, Q] after times [B, Q] in sub-steps of relative lengths [N, B]."""
-
-    def step(y: Array, fraction: Array) -> tuple[Array, None]:
-        return advance(rate, y, jnp.zeros_like(time), fraction[:, None] * time), None
-
-    return jax.lax.scan(jax.checkpoint(step), x, fractions)[0]
-
-
-class _Steady(NamedTuple):
+class _Given(NamedTuple):
     """What the map over a dosing interval depends on."""
 
     own: Values
     train: Train
+
+
+def _through(plan: RowPlan, given: _Given, before: Array, time: Array) -> Array:
+    """Amounts [S, B, Q] a time [B, Q] after a dose, from those before it."""
+    assert plan.mesh is not None
+    whole, rest = overlapping(given.train)
+    first = jnp.minimum(time, rest)
+
+    def step(y: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
+        fraction, early = now
+        length = fraction[:, None] * jnp.where(early, first, time - first)
+        running = whole + jnp.where(early, 1.0, 0.0)
+
+        def rate(x: Array, t: Array) -> Array:
+            return plan.structure.derivative(x, t, given.own) + running * given.train.rate
+
+        return advance(rate, y, jnp.zeros_like(time), length), None
+
+    fractions, early = jnp.asarray(plan.mesh.period), np.zeros(plan.mesh.period.shape[0], bool)
+    if plan.infusions:
+        early = np.concatenate([~early, early])
+        fractions = jnp.concatenate([fractions, fractions])
+    return jax.lax.scan(jax.checkpoint(step), before + given.train.bolus, (fractions, jnp.asarray(early)))[0]
+
+
+def rehearse(plan: RowPlan, own: Values, train: Train) -> Array:
+    """Amounts [S, B, Q] after some dosing intervals, to judge the sub-steps of an interval."""
+    given = _Given(own, train)
+
+    def again(y: Array, _: None) -> tuple[Array, None]:
+        return jnp.where(train.repeated, _through(plan, given, y, train.interval), 0.0), None
+
+    start = jnp.zeros((len(plan.structure.compartments), *train.interval.shape))
+    return jax.lax.scan(again, start, None, length=_REHEARSAL)[0]
 
 
 def steady(plan: RowPlan, own: Values, train: Train) -> Array:
@@ -246,75 +274,65 @@ def steady(plan: RowPlan, own: Values, train: Train) -> Array:
         own: structural values of the dose records, name -> [B, Q].
         train: the doses.
     """
-    mesh = plan.mesh
-    assert mesh is not None
-    fractions = jnp.asarray(mesh.period)
+    given = _Given(own, train)
+    zero = jnp.zeros_like(train.interval)
+    amounts = jnp.zeros((len(plan.structure.compartments), *zero.shape))
 
-    def after(y: Array, given: _Steady, time: Array) -> Array:
-        whole, rest = overlapping(given.train)
+    def period(y: Array, at: _Given) -> Array:
+        return _through(plan, at, y, at.train.interval) - y
 
-        def rate_with(running: Array) -> Rate:
-            return lambda x, t: plan.structure.derivative(x, t, given.own) + running * given.train.rate
+    def balance(y: Array, at: _Given) -> Array:
+        return plan.structure.derivative(y, zero, at.own) + at.train.rate
 
-        both = jnp.minimum(time, rest)
-        x = _through(rate_with(whole + 1), y + given.train.bolus, both, fractions)
-        return _through(rate_with(whole), x, time - both, fractions)
-
-    def period(y: Array, given: _Steady) -> Array:
-        return after(y, given, given.train.interval) - y
-
-    def balance(y: Array, given: _Steady) -> Array:
-        return plan.structure.derivative(y, jnp.zeros_like(given.train.interval), given.own) + given.train.rate
-
-    given = _Steady(own, train)
-    amounts = jnp.zeros((len(plan.structure.compartments), *train.interval.shape))
     if REPEATED in plan.patterns:
-        guess = amounts
-        for _ in range(3):
-            guess = after(guess, given, train.interval)
-        before = _root(period, given, guess, train.repeated)
-        amounts = jnp.where(train.repeated, after(before, given, train.phase), amounts)
+        before = _root(period, given, amounts, train.repeated, repeats=3)
+        amounts = jnp.where(train.repeated, _through(plan, given, before, train.phase), amounts)
     if CONSTANT in plan.patterns:
-        amounts = jnp.where(train.constant, _root(balance, given, jnp.zeros_like(amounts), train.constant), amounts)
+        level = _root(balance, given, jnp.zeros_like(amounts), train.constant, repeats=0)
+        amounts = jnp.where(train.constant, level, amounts)
     return amounts
 
 
-def _root(residual: Callable[[Array, _Steady], Array], given: _Steady, guess: Array, wanted: Array) -> Array:
-    """y [S, ...] with residual(y, given) = 0 by Newton's method; 0 where not ``wanted``, NaN where that fails.
+class _Iterate(NamedTuple):
+    y: Array
+    matrix: Array
+    off: Array
+    count: Array
 
-    Two last steps with the Jacobian held are what derivatives go through: they make the first and second ones exact.
+
+def _root(
+    residual: Callable[[Array, _Given], Array], given: _Given, guess: Array, wanted: Array, *, repeats: int
+) -> Array:
+    """y [S, ...] with residual(y, given) = 0; 0 where not ``wanted``, NaN where none is found.
+
+    Newton's method after some plain repetitions y + residual(y). Two last steps with the Jacobian held are what
+    derivatives go through: they make the first and second ones exact.
     """
     size = guess.shape[0]
     units = jnp.eye(size).reshape(size, size, *([1] * (guess.ndim - 1)))
-    held: _Steady = jax.lax.stop_gradient(given)
+    held: _Given = jax.lax.stop_gradient(given)
 
-    def jacobian(y: Array) -> Array:
-        def column(unit: Array) -> Array:
-            return jax.jvp(lambda x: residual(x, held), (y,), (jnp.broadcast_to(unit, y.shape),))[1]
+    def slope(y: Array, unit: Array) -> Any:
+        return jax.jvp(lambda x: residual(x, held), (y,), (jnp.broadcast_to(unit, y.shape),))
 
-        return jnp.where(wanted, jnp.moveaxis(jax.vmap(column)(units), 0, 1), units)
+    def newton(now: _Iterate) -> _Iterate:
+        wrong, columns = jax.vmap(slope, (None, 0), (None, 0))(now.y, units)
+        wrong = jnp.where(wanted, wrong, 0.0)
+        matrix = jnp.where(wanted, jnp.moveaxis(columns, 0, 1), units)
+        moved = now.y - linear.solve(jnp.where(now.count < repeats, -units, matrix), wrong)
+        moved = jnp.where((now.y > 0) & (moved < 0.1 * now.y), 0.1 * now.y, moved)
+        off = jnp.max(jnp.abs(wrong), axis=0) / (jnp.max(jnp.abs(now.y), axis=0) + 1e-300)
+        return _Iterate(jnp.where(off > _SOLVED, moved, now.y), matrix, off, now.count + 1)
 
-    def error(y: Array, at: _Steady) -> Array:
-        return jnp.where(wanted, residual(y, at), 0.0)
+    def going(now: _Iterate) -> Array:
+        return jnp.any(now.off > _SOLVED) & (now.count < _NEWTON)
 
-    def off(y: Array, wrong: Array) -> Array:
-        return jnp.max(jnp.abs(wrong), axis=0) / (jnp.max(jnp.abs(y), axis=0) + 1e-300)
+    matrix = jnp.broadcast_to(units, (size, *guess.shape))
+    start = _Iterate(jax.lax.stop_gradient(guess), matrix, jnp.full(wanted.shape, jnp.inf), jnp.zeros((), int))
+    found: _Iterate = jax.lax.stop_gradient(jax.lax.while_loop(going, newton, start))
 
-    def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        y, wrong, count = state
-        moved = y - linear.solve(jacobian(y), wrong)
-        moved = jnp.where((y > 0) & (moved < 0.1 * y), 0.1 * y, moved)
-        moved = jnp.where(off(y, wrong) > _SOLVED, moved, y)
-        return moved, error(moved, held), count + 1
+    def polish(y: Array, _: None) -> tuple[Array, None]:
+        return y - linear.solve(found.matrix, jnp.where(wanted, residual(y, given), 0.0)), None
 
-    def going(state: tuple[Array, Array, Array]) -> Array:
-        return jnp.any(off(state[0], state[1]) > _SOLVED) & (state[2] < _NEWTON)
-
-    first = jnp.where(wanted, jax.lax.stop_gradient(guess), 0.0)
-    found, wrong, _ = jax.lax.while_loop(going, newton, (first, error(first, held), jnp.zeros((), int)))
-    found, good = jax.lax.stop_gradient(found), off(found, wrong) <= _ACCEPTED
-    matrix = jax.lax.stop_gradient(jacobian(found))
-    answer = found
-    for _ in range(2):
-        answer = answer - linear.solve(matrix, error(answer, given))
-    return jnp.where(good, answer, jnp.nan)
+    answer, _ = jax.lax.scan(polish, found.y, None, length=2)
+    return jnp.where(found.off <= _ACCEPTED, answer, jnp.nan)

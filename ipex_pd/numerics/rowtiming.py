@@ -43,7 +43,7 @@ class Slots(NamedTuple):
         reset: [E, B] amounts start anew.
         jump: [S, E, B] amounts added at its end.
         rate: [S, E, B] change of the infusion rates at its end; None without infusions.
-        count: [S, E, B] change of the number of infusions at a modelled rate; None without them.
+        modelled: [S, E, B] change of the number of infusions at a modelled rate; None without them.
         position: [B, R] slot after which each record is read; None when slots are records.
         place: [B, E] slot of each event of the plan; None when they stand in order.
     """
@@ -55,7 +55,7 @@ class Slots(NamedTuple):
     reset: Array
     jump: Array
     rate: Array | None
-    count: Array | None
+    modelled: Array | None
     position: Array | None
     place: Array | None
 
@@ -195,11 +195,11 @@ def _emptied(plan: RowPlan, values: Values, begin: Array, rest: Array) -> Array:
     places = jnp.broadcast_to(jnp.arange(count), clock.shape)
     before = jnp.concatenate([clock[:, :1], clock[:, :-1]], axis=1)
     open_for = jnp.maximum(clock[:, None, :] - jnp.maximum(before[:, None, :], begin[:, :, None]), 0.0)
-    total = jnp.zeros((*e.kind.shape, count))
     speeds = jnp.ones((*e.kind.shape, count))
     for place, names in enumerate(plan.names):
-        if names[_RATE] is not None:
-            speed = pick(values, names[_RATE], jnp.minimum(places, plan.last[:, None]))
+        name = names[_RATE]
+        if name is not None:
+            speed = pick(values, name, jnp.minimum(places, plan.last[:, None]))
             speeds = jnp.where((e.compartment == place)[:, :, None], speed[:, None, :], speeds)
     speeds = jnp.where(speeds > 0, speeds, 1.0)
     total = jnp.cumsum(open_for * speeds, axis=2)
@@ -239,7 +239,7 @@ def _ordered(
         reset=arranged(e.reset).T,
         jump=jnp.where(here, arranged(bolus).T, 0.0),
         rate=jnp.where(here, arranged(changes["rate"]).T, 0.0) if plan.infusions else None,
-        count=jnp.where(here, arranged(changes["count"]).T, 0.0) if MODELLED_RATE in plan.modes else None,
+        modelled=jnp.where(here, arranged(changes["count"]).T, 0.0) if MODELLED_RATE in plan.modes else None,
         position=None if plan.direct else position,
         place=place,
     )

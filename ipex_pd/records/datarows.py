@@ -228,6 +228,10 @@ def _read_times(rows: DataRows, found: Notebook) -> None:
     rows.tell(found, "error", "time-missing", ~given, "time", "Every row has a time")
     cure = "Write a number of hours or `hh:mm`" if clock else "Write a number"
     rows.tell(found, "error", "not-a-number", given & np.isnan(hours), "time", "TIME is a number or a clock time", cure)
+    if "date" in rows.headers:
+        rule = "With a column of dates TIME is the hour of the day"
+        cure = f"If TIME is elapsed time already, write `drop: [{rows.headers['date']}]`"
+        rows.tell(found, "error", "time-of-day", (hours < 0) | (hours > HOURS_PER_DAY), "time", rule, cure)
     if clock:
         hours = since_first(hours + _hours_of_dates(rows, found), rows.starts) * per_hour
         source = "clock times and dates" if "date" in rows.headers else "clock times"
@@ -263,6 +267,9 @@ def _intervals(rows: DataRows, found: Notebook, per_hour: float) -> Numbers:
     clock = has_clock(cells)
     values = np.array([hours_of(cell) if known else 0.0 for cell, known in zip(cells, given, strict=True)])
     rows.tell(found, "error", "not-a-number", np.isnan(values), "ii", "II is a number or a clock time")
+    if rows.clock and not clock and per_hour != 1:
+        rule = f"Beside clock times II is in hours or in {rows.spec.time_unit}: a plain number does not say which"
+        rows.tell(found, "error", "ii-unit", values != 0, "ii", rule, "Write it as `hh:mm`")
     rows.given["ii"] = given
     return np.asarray(np.nan_to_num(values) * (per_hour if clock else 1.0))
 

@@ -59,8 +59,14 @@ def _values(rows: DataRows, found: Notebook) -> None:
         rule = "Observations without DV are not fitted (NONMEM would read 0)"
         rows.tell(found, "warning", "dv-missing", empty, "dv", rule, "Write DV, or MDV = 1 to say so", together=True)
     ignored = (rows["evid"] != 0) & rows.given["dv"] & (np.nan_to_num(rows["dv"]) != 0)
-    rule = "DV of records with EVID 1 to 4 is not used"
-    rows.tell(found, "warning", "dv-on-event", ignored, "dv", rule, "Write `.`, or give it a row of its own", True)
+    if {"evid", "mdv"} <= set(rows.inferred):
+        rule = "A row with a dose and a DV can be read two ways: NONMEM would not use the DV"
+        rows.tell(found, "error", "dose-with-dv", ignored, "dv", rule, "Give the observation a row of its own")
+    else:
+        rule = "DV of records with EVID 1 to 4 is not used"
+        rows.tell(found, "warning", "dv-on-event", ignored, "dv", rule, "Write `.`, or give it a row of its own", True)
+    unused = (rows["evid"] == 0) & np.isin(rows["mdv"], (1, 101)) & (np.nan_to_num(rows["dv"]) != 0)
+    rows.tell(found, "note", "dv-not-used", unused, "dv", "DV is not used where MDV = 1", together=True)
 
 
 def _doses(rows: DataRows, found: Notebook) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,10 +86,11 @@ class Table:
 
 
 def as_number(cell: str) -> float:
-    """A number as people and Fortran write it (`2`, `.5`, `1.2E-3`, `1D0`); NaN when it is none."""
+    """A finite number as people and Fortran write it (`2`, `.5`, `1.2E-3`, `1D0`); NaN when it is none."""
     if not _NUMBER.fullmatch(cell):
-        return float("nan")
-    return float(cell.replace("D", "e").replace("d", "e"))
+        return math.nan
+    value = float(cell.replace("D", "e").replace("d", "e"))
+    return value if math.isfinite(value) else math.nan
 
 
 def read_table(spec: DataSpec, folder: Path, found: Notebook) -> Table:

@@ -156,6 +156,15 @@ def test_times_that_can_be_read_two_ways_are_refused(tmp_path, text, code):
     assert code in {finding.code for finding in findings(tmp_path, text) if finding.severity == "error"}
 
 
+def test_a_plain_interval_beside_clock_times_in_days_is_refused(tmp_path):
+    text = "ID,TIME,AMT,II,ADDL,DV\n1,8:00,9,12,2,.\n1,9:00,.,.,.,5"
+    np.testing.assert_array_equal(read(tmp_path, text).subjects[0].ii, [12, 0])
+    (finding,) = findings(tmp_path, text, time_unit="day")
+    assert (finding.code, finding.row, finding.value) == ("data.ii-unit", 2, "12")
+    (subject,) = read(tmp_path, text.replace(",12,", ",12:00,"), time_unit="day").subjects
+    np.testing.assert_array_equal(subject.ii, [0.5, 0])
+
+
 def test_evid_and_mdv_are_inferred_as_by_nmtran(tmp_path):
     (subject,) = read(tmp_path, "ID,TIME,AMT,MDV,DV\n1,0,9,1,.\n1,1,.,1,3\n1,2,.,0,5").subjects
     np.testing.assert_array_equal(subject.evid, [1, 2, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,9 @@ Progress = Callable[[int, float, float], None]
 _DIFFERENCE = 2e-4
 _OTHER_PATH = 1e-6
 _ROUNDS = 3
+_UNLIKELY = 4.0
+_COARSE = Stopping(gradient=1.0, decrease=0.5, iterations=50)
+_FINE = Stopping(gradient=1e-3, decrease=1e-5, iterations=10**6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +121,10 @@ class Search:
         for _ in range(_ROUNDS):
             self._warm = first.modes
             if len(self.free):
-                minimum = self._minimise(w, first)
+                w, first = self._approached(w, first)
+                minimum = self._minimise(w, first, self.free, _FINE)
                 trace += [step.value for step in minimum.trace]
-                w = self._whole(w, minimum.x)
+                w = self._whole(w, minimum.x, self.free)
                 converged, outcome = minimum.converged, minimum.outcome
                 iterations += minimum.iterations
                 interrupted = outcome.startswith("interrupted")
@@ -158,36 +162,50 @@ class Search:
             for sign in (1.0, -1.0)
         ]
 
-    def _minimise(self, w: np.ndarray, first: Evaluation) -> Minimum:
-        free, scale = self.free, self.scale[self.free]
+    def _approached(self, w: np.ndarray, first: Evaluation) -> tuple[np.ndarray, Evaluation]:
+        """Typical values moved, covariances held, where the start explains the subjects by unlikely effects only.
+
+        Otherwise a search far from the data lets variances grow without end instead of moving typical values.
+        """
+        thetas = self.free[self.free < self.objective.population.layout.thetas]
+        squares = self.objective.gather([z**2 for z in first.modes]).mean(0)
+        if not len(thetas) or squares.max(initial=0.0) < _UNLIKELY:
+            return w, first
+        minimum = self._minimise(w, first, thetas, _COARSE)
+        there = self._whole(w, minimum.x, thetas)
+        return there, self._at(there, self._warm)
+
+    def _minimise(self, w: np.ndarray, first: Evaluation, free: np.ndarray, stopping: Stopping) -> Minimum:
+        scale = self.scale[free]
+        lowest = np.inf
 
         def function(x: np.ndarray) -> tuple[float, np.ndarray]:
-            found = self._at(self._whole(w, x), self._warm)
-            if np.isfinite(found.value):
-                self._warm = found.modes
+            nonlocal lowest
+            found = self._at(self._whole(w, x, free), self._warm)
+            if found.value < lowest:
+                lowest, self._warm = found.value, found.modes
             return found.value, found.gradient[free] * scale
 
         def tell(step: Step) -> None:
             if self.progress is not None:
                 self.progress(step.iteration, step.value, float(np.abs(step.gradient).max()))
 
-        gradients = first.gradients[:, free] * scale
+        gradients = (first.gradients[:, free] - first.gradients[:, free].mean(0)) * scale
         curvature = 0.5 * gradients.T @ gradients
         curvature += np.diag(0.01 * np.diag(curvature) + 1e-3 * max(np.trace(curvature) / len(free), 1e-6))
-        stopping = Stopping(gradient=1e-3, decrease=1e-5, iterations=self.options.iterations)
         bfgs = self.options.search == "bfgs"
         return minimise(
             function,
             w[free] / scale,
             algorithm=self.options.search,
-            stopping=stopping,
+            stopping=replace(stopping, iterations=min(stopping.iterations, self.options.iterations)),
             curvature=curvature if bfgs else None,
             callback=tell,
         )
 
-    def _whole(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def _whole(self, w: np.ndarray, x: np.ndarray, free: np.ndarray) -> np.ndarray:
         whole = np.array(w, float)
-        whole[self.free] = x * self.scale[self.free]
+        whole[free] = x * self.scale[free]
         return whole
 
     def hessian(self, w: np.ndarray, at: Evaluation) -> np.ndarray:

@@ -75,6 +75,9 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
     given = {n: v[slot] for n, v in at.items()}
     entering = None if inputs is None else jnp.moveaxis(inputs, 1, 0)[slot]
     added = jnp.moveaxis(jump, 1, 0)[slot]
+    fraction, end = jnp.asarray(mesh.fraction), jnp.asarray(mesh.end)
+    before = jnp.cumsum(fraction, axis=0) - fraction
+    offset = before - before[jnp.concatenate([jnp.zeros(1, int), end[:-1] + 1])][slot]
 
     def step(x: Array, now: tuple[Any, ...]) -> tuple[Array, Array]:
         t, h, values, u, last, keep, more = now
@@ -88,8 +91,8 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
         return after, after
 
     rows = (
-        time + mesh.offset * length,
-        mesh.fraction * length,
+        time + offset * length,
+        fraction * length,
         given,
         entering,
         jnp.asarray(mesh.last),
@@ -97,7 +100,7 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
         added,
     )
     _, history = jax.lax.scan(jax.checkpoint(step), start, rows)
-    return history[jnp.asarray(mesh.end)]
+    return history[end]
 
 
 class _Search(NamedTuple):
@@ -197,7 +200,6 @@ def halved(mesh: Mesh) -> Mesh:
 
 def _joined(blocks: list[np.ndarray], period: np.ndarray) -> Mesh:
     fraction = np.concatenate(blocks)
-    offset = np.concatenate([np.cumsum(b, axis=0) - b for b in blocks])
     end = np.cumsum([len(b) for b in blocks]) - 1
     more = _rounded(len(fraction)) - len(fraction)
     blank = np.zeros((more, fraction.shape[1]))
@@ -205,7 +207,6 @@ def _joined(blocks: list[np.ndarray], period: np.ndarray) -> Mesh:
     last[end] = True
     return Mesh(
         fraction=np.concatenate([fraction, blank]),
-        offset=np.concatenate([offset, blank]),
         slot=np.repeat(np.arange(len(blocks) + 1), [len(b) for b in blocks] + [more]).clip(max=len(blocks) - 1),
         last=last,
         end=end,

@@ -104,7 +104,6 @@ class Mesh(NamedTuple):
 
     Attributes:
         fraction: [M, B] length of each sub-step relative to its slot.
-        offset: [M, B] where it begins, likewise.
         slot: [M] the slot each belongs to.
         last: [M, 1] whether it is the last one of its slot.
         end: [E] the last sub-step of each slot.
@@ -112,7 +111,6 @@ class Mesh(NamedTuple):
     """
 
     fraction: Array
-    offset: Array
     slot: Array
     last: Array
     end: Array

@@ -13,8 +13,8 @@ from ipex_pd.records.tables import as_number
 
 Numbers = NDArray[np.float64]
 HOURS_PER_DAY = 24.0
-_CLOCK = re.compile(r"(\d{1,3}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?")
-_PARTS = re.compile(r"(\d+)[-/.](\d+)[-/.](\d+)")
+_CLOCK = re.compile(r"(\d{1,3}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?", re.ASCII)
+_PARTS = re.compile(r"(\d+)[-/.](\d+)[-/.](\d+)", re.ASCII)
 _BY_HEADER = {"DATE": "mdy", "DAT1": "dmy", "DAT2": "ymd", "DAT3": "ydm"}
 
 

@@ -19,7 +19,7 @@ from ipex_pd.records.findings import Notebook
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)

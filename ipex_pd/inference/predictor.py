@@ -94,7 +94,7 @@ class Measured:
     def __call__(self, values: Mapping[str, Array], rows: Rows) -> Prediction:
         """On the fitted scale."""
         f = jnp.broadcast_to(compile_formula(self.prediction)(values), rows.mask.shape)
-        variance = jnp.broadcast_to(self.spread.variance(f, values), rows.mask.shape)
+        variance = self.spread.variance(f, values)
         nothing = jnp.zeros(rows.mask.shape)
         return Prediction(transformed(self.transform, f), variance, nothing, nothing)
 

@@ -76,6 +76,9 @@ class Spread:
             prediction: untransformed.
             values: names of the formulas.
         """
+        return jnp.broadcast_to(self._variance(prediction, values), jnp.shape(prediction))
+
+    def _variance(self, prediction: Array, values: Mapping[str, Array]) -> Array:
         if self.model == "formula":
             sd = compile_formula(dict(self.terms)["sd"])({**values, PREDICTION: prediction})
             return sd**2

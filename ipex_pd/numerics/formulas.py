@@ -145,7 +145,7 @@ def _binary(tree: Binary, values: Mapping[str, Array], chosen: Array | None) -> 
         return _power(left, tree.right, values, chosen)
     right = _number(tree.right, values, chosen)
     if tree.operator == "/":
-        return left / _masked(right, chosen, 1.0)
+        return jnp.divide(left, _masked(right, chosen, 1.0))
     return _ARITHMETIC[tree.operator](left, right)
 
 
@@ -153,7 +153,7 @@ def _power(base: Array, exponent: Tree, values: Mapping[str, Array], chosen: Arr
     base = _masked(base, chosen, 1.0)
     if isinstance(exponent, Number) and exponent.value.is_integer() and abs(exponent.value) <= _LARGEST_INTEGER_POWER:
         raised = _integer_power(base, abs(int(exponent.value)))
-        return 1.0 / raised if exponent.value < 0 else raised
+        return jnp.divide(1.0, raised) if exponent.value < 0 else raised
     power = jnp.asarray(_masked(_number(exponent, values, chosen), chosen, 1.0), dtype=float)
     zero = (jnp.asarray(base) == 0) & (power > 0)
     at_zero = 0.0 if isinstance(exponent, Number) else _power_at_zero(base, power)

@@ -20,7 +20,8 @@ def check_events(rows: DataRows, found: Notebook) -> None:
 
 
 def _times(rows: DataRows, found: Notebook) -> None:
-    step = np.diff(rows["time"], prepend=np.nan)
+    with np.errstate(over="ignore"):
+        step = np.diff(rows["time"], prepend=np.nan)
     step[rows.starts] = np.nan
     cure = "Sort the rows, or mark a new start with EVID 3 or 4"
     if rows.clock and "date" not in rows.headers:

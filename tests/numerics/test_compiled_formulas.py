@@ -133,6 +133,9 @@ def test_outside_their_domain_functions_say_so():
     assert np.isnan(value("sqrt(x)", x=-1.0))
     assert np.isneginf(value("log(x)", x=0.0))
     assert np.isnan(value("log(x) if x < 0 else 1", x=-1.0))
+    assert np.isposinf(value("1 / 0"))
+    assert np.isposinf(value("0 ** -1"))
+    assert float(value("1 / 0 if x > 0 else 3", x=-1.0)) == 3.0
 
 
 def test_a_name_without_a_value_is_named():

@@ -148,6 +148,7 @@ def test_dates_carry_clock_times_over_midnight(tmp_path, header, dates, spec):
         ("ID,DATE,TIME,DV\n1,2/30/2026,1:00,1\n1,3/1/2026,6:00,2", "data.date"),
         ("ID,DATE,TIME,DV\n1,2026/01/03,1:00,1\n1,2026/01/04,6:00,2", "data.date"),
         ("ID,DATE,TIME,DV\n1,3,1:00,1\n1,2026-01-04,6:00,2", "data.date"),
+        ("ID,DATE,TIME,DV\n1,20260103,1:00,1\n1,20260104,6:00,2", "data.date"),
         ("ID,DATE,TIME,DV\n1,.,1:00,1\n1,2026-01-04,6:00,2", "data.date-missing"),
         ("ID,DATE,DAT2,TIME,DV\n1,1,1,1:00,1\n1,1,1,6:00,2", "data.two-columns"),
     ],

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ipex_pd.errors import IpexError
 from ipex_pd.records.filters import parse_filter
 from ipex_pd.records.record import Number, Record, Texts, carried, fault, measures
+from ipex_pd.records.yamlfile import from_data
 
 Carry = Literal["next", "last"]
 Fill = Literal["none", "first", "next", "last"]
@@ -162,5 +163,9 @@ class DataSpec(Record):
 
 
 def default_spec(file: str, changes: Mapping[str, Any] | None = None) -> DataSpec:
-    """The specification of a file that follows the usual names, with what differs."""
-    return DataSpec.model_validate({"file": file, **(changes or {})})
+    """The specification of a file that follows the usual names, with what differs.
+
+    Raises:
+        RecordError: what differs breaks a rule.
+    """
+    return from_data(DataSpec, {"file": file, **(changes or {})}, f"specification of {file}")

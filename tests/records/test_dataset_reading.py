@@ -351,6 +351,8 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path):
 def test_a_specification_that_means_nothing_is_refused(spec, words):
     with pytest.raises(IpexError, match=words):
         from_data(DataSpec, {"file": "x.csv", **spec})
+    with pytest.raises(IpexError, match=words):
+        load_dataset("x.csv", spec)
 
 
 rows = st.lists(

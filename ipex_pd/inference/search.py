@@ -246,7 +246,7 @@ class Search:
             trial = self._at(there, at.modes)
             if not (trial.value <= at.value + 1e-7 and self._left(trial) < left):
                 break
-            moved = float(np.abs((there - w)[self.free] / self.scale[self.free]).max())
+            moved = float(np.abs((there[self.free] - w[self.free]) / self.scale[self.free]).max())
             w, at, left = there, trial, self._left(trial)
             if moved > 1e-3:
                 hessian = self.hessian(w, at)

@@ -56,7 +56,8 @@ class Evaluation:
     @property
     def found(self) -> np.ndarray:
         """[S] whether the mode of a subject was found."""
-        return np.asarray(self.decrement < 1e-6) & self.definite
+        found: np.ndarray = (self.decrement < 1e-6) & self.definite
+        return found
 
 
 class Objective:

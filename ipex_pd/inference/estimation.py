@@ -1,0 +1,145 @@
+"""fit(): from a problem and a method to a Fit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from ipex_pd.errors import UsageError, nearest_hint
+from ipex_pd.inference.binding import BoundProblem, bind
+from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance
+from ipex_pd.inference.individuals import describe
+from ipex_pd.inference.likelihood import has_censoring, has_events
+from ipex_pd.inference.objectives import METHODS, method_for
+from ipex_pd.inference.options import FitOptions
+from ipex_pd.inference.population import OmegaBlock, Population
+from ipex_pd.inference.results import Fit, Labels, eta_ratios
+from ipex_pd.inference.search import Found, Progress, Search
+from ipex_pd.inference.totals import Bound, Objective
+from ipex_pd.inference.verdict import judge
+from ipex_pd.records.individual import Individual
+from ipex_pd.records.problems import EstimationProblem
+
+FIT_METHODS = (*METHODS, "map")
+
+
+def fit(
+    problem: EstimationProblem | Bound,
+    method: str = "focei",
+    options: FitOptions | None = None,
+    progress: Progress | None = None,
+    start: np.ndarray | None = None,
+) -> Fit:
+    """Estimate a problem's population values and random effects by an approximate likelihood.
+
+    Args:
+        problem: as loaded, or bound to its data.
+        method: `fo`, `foce`, `focei`, `laplace`, `agq` (adaptive Gauss-Hermite: the exact marginal likelihood of few
+            random effects), `pooled` (no random effects), or `map` (population values as they are, modes only).
+        options: of the search and the covariance step.
+        progress: called with the number of a step, the objective and the largest entry of the gradient. A
+            KeyboardInterrupt keeps the best estimates.
+        start: [n] search vector to start from instead of the problem's start values.
+
+    Raises:
+        UsageError: a method that does not exist or cannot honour the data.
+        SimulationError: the objective is not finite at the start.
+    """
+    begun = time.perf_counter()
+    chosen = options or FitOptions()
+    if method not in FIT_METHODS:
+        raise UsageError(
+            f"`{method}` is not a method of fit", code="fit.method", rule=nearest_hint(method, FIT_METHODS)
+        )
+    bound: Bound = bind(problem) if isinstance(problem, EstimationProblem) else problem
+    population = _population_for(bound.population, method)
+    objective = objective_for(population, bound, method, chosen.nodes)
+    found = Search(objective, chosen, progress).run(population.start if start is None else np.asarray(start, float))
+    return conclude(bound, objective, found, method, chosen, time.perf_counter() - begun)
+
+
+def objective_for(population: Population, bound: Bound, method: str, nodes: int = 9) -> Objective:
+    """The objective of a method. Raises: UsageError."""
+    groups = tuple(bound.groups)
+    name = method
+    if method == "map":
+        name = "laplace" if any(has_censoring(g) or has_events(g) for g in groups) else "focei"
+    return Objective(population, groups, method_for(name, groups, nodes))
+
+
+def _population_for(population: Population, method: str) -> Population:
+    """The population with what a method does not estimate fixed."""
+    if method == "map":
+        thetas = tuple(replace(theta, fixed=True) for theta in population.thetas)
+        return Population(thetas, tuple(replace(block, fixed=True) for block in population.blocks))
+    if method == "pooled":
+        return Population(population.thetas, tuple(_without(block) for block in population.blocks))
+    return population
+
+
+def _without(block: OmegaBlock) -> OmegaBlock:
+    size = len(block.names)
+    nothing = tuple((0.0,) * size for _ in range(size))
+    return OmegaBlock(block.names, nothing, True, block.occasions)
+
+
+def conclude(bound: Bound, objective: Objective, found: Found, method: str, options: FitOptions, seconds: float) -> Fit:
+    """The record of a fit: subjects first, then the covariance step, which may fail without harm to the rest."""
+    begun = time.perf_counter()
+    population = objective.population
+    who = describe(objective, found.w, found.at.modes)
+    if not population.free.any():
+        covariance = no_covariance(population, "nothing was estimated")
+    elif options.covariance == "none" or found.interrupted:
+        covariance = no_covariance(population, "not asked for" if options.covariance == "none" else "interrupted")
+    else:
+        covariance = _covariance(objective, found, options)
+    omega = np.asarray(population.omega(found.w))
+    ratios = eta_ratios(population.eta_names, who, omega)
+    shrinkage = {name: 100.0 * (1.0 - ratio) for name, ratio in ratios.items()}
+    return Fit(
+        bound=bound,
+        population=population,
+        method=method,
+        options=options,
+        found=found,
+        covariance=covariance,
+        who=who,
+        labels=labels_of(bound, objective.subjects),
+        verdict=judge(objective, found, covariance, shrinkage),
+        seconds=seconds + time.perf_counter() - begun,
+    )
+
+
+def _covariance(objective: Objective, found: Found, options: FitOptions) -> Covariance:
+    try:
+        return covariance_of(objective, found.w, found.at, found.hessian, options.covariance)
+    except np.linalg.LinAlgError as error:
+        return no_covariance(objective.population, f"the matrices could not be inverted ({error})", "r")
+
+
+def labels_of(bound: Bound, subjects: int) -> Labels:
+    """How subjects and records are called: as in the data, or by number where there is only a bound without data."""
+    if not isinstance(bound, BoundProblem):
+        return Labels(tuple(range(1, subjects + 1)), tuple({} for _ in bound.groups), {})
+    records = []
+    for group, places, endpoints in zip(bound.groups, bound.places, bound.endpoints, strict=True):
+        rows, times = np.zeros(places.shape, int), np.full(places.shape, np.nan)
+        real = np.asarray(group.mask)
+        for b, subject in enumerate(np.asarray(group.subjects)):
+            if subject >= 0:
+                own = bound.subjects[int(subject)]
+                here = places[b][real[b]]
+                rows[b][real[b]], times[b][real[b]] = own.rows[here], own.time[here]
+        names = np.array(bound.endpoint_names, object)
+        records.append({"ROW": rows, "TIME": times, "ENDPOINT": names[np.broadcast_to(endpoints, places.shape)]})
+    ids = tuple(subject.id for subject in bound.subjects)
+    kinds = {
+        effect: value.distribution
+        for value in bound.problem.individual.values()
+        if isinstance(value, Individual)
+        for effect in value.random
+    }
+    return Labels(ids, tuple(records), kinds)

@@ -35,7 +35,7 @@ from ipex_pd.records.problems import EstimationProblem
 Array = Any
 Places = NDArray[np.int64]
 
-_WASTE, _MOST_GROUPS = 1.6, 3
+_WASTE, _FEW_ROWS, _MOST_GROUPS = 1.6, 500, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +249,7 @@ def _partition(subjects: Sequence[Subject]) -> list[list[int]]:
     for count in range(1, _MOST_GROUPS + 1):
         cuts = _best_cuts(ranked, count)
         area = sum(int(ranked[b - 1]) * (b - a) for a, b in itertools.pairwise(cuts))
-        if area <= _WASTE * int(ranked.sum()) or count == _MOST_GROUPS:
+        if area <= max(_WASTE * int(ranked.sum()), _FEW_ROWS) or count == _MOST_GROUPS:
             break
     return [sorted(int(i) for i in order[a:b]) for a, b in itertools.pairwise(cuts)]
 

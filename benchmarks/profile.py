@@ -14,14 +14,17 @@ from benchmarks.figures import Figure, Part
 from benchmarks.measure import repeated, say
 from benchmarks.problem import SPEED_REGIMEN, case_of, population, weekly
 from benchmarks.timeline import Case
-from ipex_pd.numerics import integrate, program
+from ipex_pd.numerics import program
+from ipex_pd.numerics.explicit import mesh_advance
+from ipex_pd.numerics.levels import grading_for
 from ipex_pd.numerics.mesh import Mesh, build_mesh, event_times
+from ipex_pd.numerics.reduction import dormant_states, reduce
 from ipex_pd.numerics.schedule import Schedule
-from ipex_pd.numerics.solve import SolverOptions, grading_for
+from ipex_pd.numerics.solve import SolverOptions, unaffected
 
 BATCH = 256
 LOOPS = 50
-SLOW = 4.0
+SLOW = 5.0
 """Fastest rate of an ordinary child's disease [1/day]: the class of the coarsest mesh."""
 
 
@@ -63,7 +66,9 @@ class _Pieces:
         self.age, self.x = jnp.asarray(case.age), jnp.asarray(case.start)
         self.lags = np.asarray(program.lags_of(self.system, self.schedule, self.theta, self.age, self.x))
         self.mesh: Mesh = self._mesh()
-        self.layout = program.layout_for(self.system, self.schedule, self.mesh)
+        absent = unaffected(self.system, self.theta)
+        self.dormant = dormant_states(self.system.model, absent, self.case.theta, self.case.start)
+        self.layout = program.layout_for(self.system, self.schedule, self.mesh, self.dormant)
         self.carry = program.start(self.layout, self.theta, self.age, self.x)
 
     def all(self) -> list[tuple[str, Callable[[], Any], int]]:
@@ -82,14 +87,14 @@ class _Pieces:
         return lambda: jax.block_until_ready(compiled(self.x))
 
     def _rates(self, x: Any) -> Any:
-        model = self.system.model
-        u = jnp.full((len(model.effects), x.shape[1]), 0.3)
-        constants = model.prepare(self.theta)[0]
-        rates = [jnp.broadcast_to(r, x.shape[1:]) for r in model.rates(self.age, x, u, self.theta, constants)]
-        return x + 1e-6 * jnp.stack(rates)
+        reduced = reduce(self.system.model, self.dormant)
+        seen = [jnp.full(x.shape[1], 0.3)] * (len(reduced.inputs) + sum(f.used for f in reduced.filters))
+        constants = reduced.prepare(self.theta, x)
+        moving = x[np.array(reduced.moving)]
+        return x.at[np.array(reduced.moving)].add(1e-6 * reduced.rates(self.age, moving, seen, self.theta, constants))
 
     def _advance(self, x: Any) -> Any:
-        advance = integrate.mesh_advance(self.layout, self.theta)
+        advance = mesh_advance(self.layout, self.theta, x)
         dosed = tuple(a + 1.0 for a in self.carry.amounts)
         carry = self.carry._replace(x=x, amounts=dosed)
         return advance(carry, self.age, jnp.full(x.shape[1], 0.2))[0]
@@ -114,6 +119,4 @@ class _Pieces:
         )
 
     def _mesh(self) -> Mesh:
-        return build_mesh(
-            self.system, self.schedule, self.lags, self.case.times, grading_for("default", SLOW), separate=False
-        )
+        return build_mesh(self.system, self.schedule, self.lags, self.case.times, grading_for(0, SLOW), separate=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -192,7 +193,7 @@ class _Hoist:
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Equations of one purpose, with constants hoisted and common subexpressions named."""
 
     names: tuple[str, ...]
@@ -201,6 +202,7 @@ class _Block:
     results: tuple[sympy.Basic, ...]
 
     def prepare(self, env: Environment) -> list[Array]:
+        """What depends on constants alone."""
         return [evaluate(e, env) for _, e in self.constants]
 
     def __call__(self, env: Environment, prepared: Sequence[Array] | None = None) -> list[Array]:
@@ -211,14 +213,15 @@ class _Block:
         return [evaluate(e, env) for e in self.results]
 
 
-def _block(equations: Equations, constants: set[sympy.Symbol], *, inline: bool = False) -> _Block:
+def make_block(equations: Equations, constants: set[sympy.Symbol], *, inline: bool = False) -> Block:
+    """Equations as array code, what depends on ``constants`` alone apart; ``inline``: later ones use earlier ones."""
     expressions = [sympy.sympify(e) for e in equations.values()]
     if inline:
         expressions = _inline(equations)
     hoist = _Hoist(constants)
     moved = [hoist(e) for e in expressions]
     shared, results = sympy.cse(moved, order="none") if moved else ([], [])
-    return _Block(
+    return Block(
         tuple(str(s) for s in equations), tuple((s, e) for e, s in hoist.found.items()), tuple(shared), tuple(results)
     )
 
@@ -261,22 +264,30 @@ class CompiledModel:
     effects: tuple[str, ...]
     outputs: tuple[str, ...]
     events: Mapping[str, tuple[str, ...]]
-    _rates: _Block = field(repr=False)
-    _initial: _Block = field(repr=False)
-    _effects: _Block = field(repr=False)
-    _outputs: _Block = field(repr=False)
-    _maps: Mapping[str, _Block] = field(repr=False)
+    _initial: Block = field(repr=False)
+    _effects: Block = field(repr=False)
+    _outputs: Block = field(repr=False)
+    _maps: Mapping[str, Block] = field(repr=False)
     _symbols: Mapping[str, sympy.Symbol] = field(repr=False)
 
-    def prepare(self, p: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
-        """What of the rates and of the effects depends on parameters alone, computed once for a patient."""
-        return self._rates.prepare(self._given(p)), self._effects.prepare(self._given(p))
+    @cached_property
+    def _rates(self) -> Block:
+        """All rates; most runs need only the reduced ones."""
+        return make_block(self.model.rates, set(self.model.parameters))
+
+    def prepare_rates(self, p: Mapping[str, Array]) -> list[Array]:
+        """What of the rates depends on parameters alone, computed once for a patient."""
+        return self._rates.prepare(self.environment(p))
+
+    def prepare_effects(self, p: Mapping[str, Array]) -> list[Array]:
+        """What of the effects depends on parameters alone."""
+        return self._effects.prepare(self.environment(p))
 
     def rates(
         self, age: Array, x: Array, u: Array, p: Mapping[str, Array], prepared: Sequence[Array] | None = None
     ) -> list[Array]:
         """d(state)/dt [unit/day], a list of [P], at age [P] day, states ``x`` [S][P] and effects ``u`` [U][P]."""
-        env = self._given(p)
+        env = self.environment(p)
         self._put(env, ("age",), (age,))
         self._put(env, self.states, x)
         self._put(env, self.effects, u)
@@ -286,7 +297,7 @@ class CompiledModel:
         self, potencies: Mapping[str, Array], p: Mapping[str, Array], prepared: Sequence[Array] | None = None
     ) -> list[Array]:
         """Effects (a list of arrays) from potencies, target -> array; targets left out have potency zero."""
-        env = self._given(p)
+        env = self.environment(p)
         for name in potencies:
             self._known(name, self.targets, "a target of this model")
         for target in self.targets:
@@ -295,7 +306,7 @@ class CompiledModel:
 
     def initial(self, age: Array, p: Mapping[str, Array]) -> Array:
         """States [S, P] at the start."""
-        env = self._given(p)
+        env = self.environment(p)
         self._put(env, ("age",), (age,))
         return _rows(self._initial(env), age)
 
@@ -303,7 +314,7 @@ class CompiledModel:
         self, age: Array, x: Array, u: Array, p: Mapping[str, Array], covariates: Mapping[str, Array]
     ) -> dict[str, Array]:
         """Outputs by name; ``covariates`` stand before ``p`` where both hold a name."""
-        env = self._given({**p, **covariates})
+        env = self.environment({**p, **covariates})
         self._put(env, ("age",), (age,))
         self._put(env, self.states, x)
         self._put(env, self.effects, u)
@@ -313,7 +324,7 @@ class CompiledModel:
         """States [S, P] after an event with its own covariates ``q``; states that it does not name stay."""
         self._known(event, self.events, "an event of this model")
         block = self._maps[event]
-        env = self._given({**p, **q})
+        env = self.environment({**p, **q})
         self._put(env, self.states, x)
         changed = dict(zip(block.names, block(env), strict=True))
         return _rows([changed.get(s, x[i]) for i, s in enumerate(self.states)], x[0])
@@ -329,7 +340,8 @@ class CompiledModel:
                 cure="Add it to the parameter set or to the patient",
             )
 
-    def _given(self, p: Mapping[str, Array]) -> Environment:
+    def environment(self, p: Mapping[str, Array]) -> Environment:
+        """Parameters under their symbols."""
         return {s: p[n] for n, s in self._symbols.items() if n in p}
 
     def _put(self, env: Environment, names: Sequence[str], values: Sequence[Array]) -> None:
@@ -371,10 +383,9 @@ def _compile(model: Model) -> CompiledModel:
         effects=tuple(str(s) for s in model.effects),
         outputs=tuple(str(s) for s in model.outputs),
         events=own,
-        _rates=_block(model.rates, constants),
-        _initial=_block({state: model.initial[state] for state in model.states}, set()),
-        _effects=_block(model.effects, constants),
-        _outputs=_block(model.outputs, set(), inline=True),
-        _maps={event: _block(mapping, set()) for event, mapping in model.maps.items()},
+        _initial=make_block({state: model.initial[state] for state in model.states}, set()),
+        _effects=make_block(model.effects, constants),
+        _outputs=make_block(model.outputs, set(), inline=True),
+        _maps={event: make_block(mapping, set()) for event, mapping in model.maps.items()},
         _symbols=symbols,
     )

@@ -18,12 +18,15 @@ import numpy as np
 
 from ipex_pd.errors import SimulationError
 from ipex_pd.numerics import integrate, program
+from ipex_pd.numerics.explicit import mesh_advance
 from ipex_pd.numerics.integrate import Layout
+from ipex_pd.numerics.levels import FIRST_LEVEL, grading_for, rate_class
 from ipex_pd.numerics.mesh import Mesh, build_mesh, event_times
 from ipex_pd.numerics.program import Lookup
 from ipex_pd.numerics.rates import fastest_rate
+from ipex_pd.numerics.reduction import Dormant
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
-from ipex_pd.numerics.solve import SolverOptions, grading_for, rate_class
+from ipex_pd.numerics.solve import SolverOptions, unaffected
 
 Array = Any
 
@@ -83,8 +86,9 @@ def freeze(
     rows = schedule.rows(len(ages))
     x = program.initial_state(system, wide, ages, state)
     lags = np.asarray(program.lags_of(system, rows, wide, ages, x))
-    rate = rate_class(np.max(fastest_rate(system.model, wide, ages, x), keepdims=True))
-    grading = grading_for((options or SolverOptions()).accuracy, float(rate[0]))
+    dormant = Dormant(absent=unaffected(system, wide))
+    rate = rate_class(np.max(fastest_rate(system.model, dormant, wide, ages, x), keepdims=True))
+    grading = grading_for(FIRST_LEVEL[(options or SolverOptions()).accuracy], float(rate[0]))
     rows = replace(
         rows,
         times=np.asarray(rows.times),
@@ -93,7 +97,7 @@ def freeze(
     )
     times = np.atleast_1d(np.asarray(output_times, float))
     mesh = build_mesh(system, rows, lags, times, grading, separate=True)
-    layout = program.layout_for(system, rows, mesh)
+    layout = program.layout_for(system, rows, mesh, dormant)
     places = np.searchsorted(mesh.shared, times - 1e-9)
     return Plan(layout, program.padded(mesh, _BLOCK), program.lookup(rows), places)
 
@@ -122,7 +126,7 @@ def solve_traced(
     slots = program.slots_of(mesh, rows, plan.facts, lags, table, slice(None), event_names=program.event_names(layout))
     blocks = jax.tree.map(lambda v: jnp.reshape(v, (mesh.steps // _BLOCK, _BLOCK, *jnp.shape(v)[1:])), slots)
     membership = jnp.asarray(program.orders_of(system, rows, layout.orders))
-    step = partial(integrate.sub_step, layout, wide, ages, membership, integrate.mesh_advance(layout, wide))
+    step = partial(integrate.sub_step, layout, wide, ages, membership, mesh_advance(layout, wide, x))
 
     def block(carry: integrate.Carry, some: integrate.Slots) -> tuple[integrate.Carry, Any]:
         after, record = jax.lax.scan(step, carry, some)

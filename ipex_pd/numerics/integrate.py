@@ -1,8 +1,4 @@
-"""One sub-step for all patients: events at its left edge, then drugs in closed form and the disease by DOP853.
-
-Drug effects are projected on Legendre polynomials of degree 3 over the sub-step (Gauss nodes graded towards its left
-edge, tau = s^3); the disease sees the projection at the twelve stage times.
-"""
+"""One sub-step for all patients: events at its left edge, then the advance of drugs and disease."""
 
 from __future__ import annotations
 
@@ -13,29 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy.integrate import DOP853
 
 from ipex_pd.numerics import superposition
+from ipex_pd.numerics.reduction import Dormant
 from ipex_pd.numerics.schedule import System, Titration
 from ipex_pd.numerics.superposition import Kinetics
 
 Array = Any
 Values = dict[str, Array]
-
-NODES = 12
-STAGES = 12
-_DEGREE = 3
-_s, _w = np.polynomial.legendre.leggauss(NODES)
-_s, _w = 0.5 * (_s + 1.0), 0.5 * _w
-NODE_TIMES = _s**3
-NODE_WEIGHTS = 3.0 * _s**2 * _w
-_at_nodes = np.polynomial.legendre.legvander(2 * NODE_TIMES - 1, _DEGREE)
-_at_stages = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
-PROJECTION = _at_stages @ ((2 * np.arange(_DEGREE + 1) + 1)[:, None] * (_at_nodes * NODE_WEIGHTS[:, None]).T)
-"""[stage, node]: from values at the nodes to the projection at the stages."""
-
-_ENDS = np.stack([DOP853.B, DOP853.E5[:STAGES], DOP853.E3[:STAGES]])
 
 BASES = ("mg", "mg/kg", "mg/m2")
 
@@ -50,6 +31,7 @@ class Layout:
         infused, steady, transplants: whether such events occur at all.
         titrations: trough targets.
         orders, infusions: sizes of the memory for daily doses and running infusions.
+        dormant: states and targets that the explicit method can leave out.
     """
 
     system: System
@@ -60,6 +42,7 @@ class Layout:
     titrations: tuple[Titration, ...]
     orders: int
     infusions: int
+    dormant: Dormant
 
 
 class Carry(NamedTuple):
@@ -74,7 +57,6 @@ class Carry(NamedTuple):
     multiplier: Array
     daily: Array
     running: Array
-    error: Array
     alive: Array
 
 
@@ -115,7 +97,7 @@ class Record(NamedTuple):
     given: Array
 
 
-Advance = Callable[[Carry, Array, Array], tuple[Array, tuple[Array, ...], Array, Array]]
+Advance = Callable[[Carry, Array, Array], tuple[Array, tuple[Array, ...], Array]]
 
 
 def begin(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> Carry:
@@ -132,7 +114,6 @@ def begin(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> C
         multiplier=jnp.ones((len(layout.titrations), patients)),
         daily=jnp.zeros((layout.orders, patients)),
         running=jnp.zeros((layout.infusions, patients)),
-        error=jnp.zeros(patients),
         alive=jnp.all(jnp.isfinite(x), axis=0),
     )
 
@@ -164,7 +145,7 @@ def sub_step(
         theta: parameters.
         age: [P] age at day 0 [day].
         orders_of: [D, orders] 1 where an order gives a drug.
-        advance: (carry, age at the left edge, length) -> states, amounts, AUC, embedded error.
+        advance: (carry, age at the left edge, length) -> states, amounts, AUC.
         carry: before.
         slots: this sub-step's row.
     """
@@ -180,7 +161,7 @@ def sub_step(
             slots.any_dose, partial(_administer, layout, theta, orders_of, slots), partial(_nothing, slots), carry
         )
         record = record._replace(given=given)
-    x, amounts, auc, error = advance(carry, now, slots.length)
+    x, amounts, auc = advance(carry, now, slots.length)
     sound = carry.alive & jnp.all(jnp.isfinite(x), axis=0) & jnp.all(jnp.isfinite(auc), axis=0)
     for amount in amounts:
         sound = sound & jnp.all(jnp.isfinite(amount), axis=0)
@@ -192,7 +173,6 @@ def sub_step(
         x=keep(x, carry.x),
         amounts=tuple(map(keep, amounts, carry.amounts)),
         auc=keep(auc, carry.auc),
-        error=keep(carry.error + error, carry.error),
         alive=sound,
     ), record
 
@@ -249,7 +229,7 @@ def _administer(
     """Steady-state residues, ends of infusions, then the doses of each channel."""
     amounts, infusion = list(carry.amounts), list(carry.infusion)
     daily, running, given = carry.daily, carry.running, []
-    people = jnp.arange(carry.x.shape[1])
+    places = jnp.arange(layout.infusions)[:, None]
     if layout.steady:
         for c, (d, oral) in enumerate(layout.channels):
             mg = _prescribed(layout, carry, slots, c, slots.prior[c])
@@ -266,7 +246,7 @@ def _administer(
     for c, (d, _) in enumerate(layout.channels):
         if layout.infused:
             ending = slots.stop[c] >= 0
-            rate = running[jnp.maximum(slots.stop[c], 0), people]
+            rate = jnp.sum(jnp.where(places == slots.stop[c], running, 0.0), axis=0)
             infusion[d] = infusion[d] - jnp.where(ending, rate, 0.0)
     for c in range(len(layout.channels)):
         mg = _prescribed(layout, carry, slots, c, slots.dose[c])
@@ -280,8 +260,7 @@ def _administer(
         if layout.infused and not oral:
             rate = jnp.where(lasting, reaching / jnp.where(lasting, slots.duration[c], 1.0), 0.0)
             infusion[d] = infusion[d] + rate
-            place = jnp.maximum(slots.memory[c], 0)
-            running = running.at[place, people].set(jnp.where(lasting, rate, running[place, people]))
+            running = jnp.where((places == slots.memory[c]) & lasting, rate, running)
     return carry._replace(amounts=tuple(amounts), infusion=tuple(infusion), daily=daily, running=running), jnp.stack(
         given
     )
@@ -320,69 +299,3 @@ def potencies(system: System, theta: Mapping[str, Array], levels: Sequence[Array
         for target, value in drug.potency(theta, level).items():
             total[target] = total[target] + value if target in total else value
     return total
-
-
-def mesh_advance(layout: Layout, theta: Mapping[str, Array]) -> Advance:
-    """The hot path: closed-form drugs, projected effects, DOP853."""
-    system = layout.system
-    model = system.model
-    rate_constants, effect_constants = model.prepare(theta)
-    stage_times = DOP853.C[:STAGES]
-
-    def rhs(now: Array, x: Array, u: Array) -> Array:
-        return jnp.stack([jnp.broadcast_to(r, x.shape[1:]) for r in model.rates(now, x, u, theta, rate_constants)])
-
-    def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array, Array]:
-        nodes = NODE_TIMES[:, None] * length
-        levels, amounts, areas = [], [], []
-        for i, drug in enumerate(system.drugs):
-            infused = layout.infused and (i, False) in layout.channels
-            constants, held, rate = carry.kinetics[i], carry.amounts[i], carry.infusion[i]
-            level = superposition.central(constants, held, rate, nodes, depot=drug.depot, infused=infused)
-            level = level / constants.volume
-            levels.append(level)
-            measured = next(iter(drug.concentrations(theta, carry.covariates, level).values()))
-            areas.append(length * jnp.sum(NODE_WEIGHTS[:, None] * measured, axis=0))
-            amounts.append(superposition.advance(constants, held, rate, length, depot=drug.depot, infused=infused))
-        auc = carry.auc + jnp.stack(areas) if areas else carry.auc
-        inputs = _stage_inputs(system, theta, levels, effect_constants, length)
-        ages = [now + c * length for c in stage_times]
-        x, error = _dop853(rhs, carry.x, inputs, jnp.stack(ages), length)
-        return x, tuple(amounts), auc, error
-
-    return advance
-
-
-def _stage_inputs(
-    system: System, theta: Mapping[str, Array], levels: list[Array], constants: Sequence[Array], length: Array
-) -> Array:
-    """Projected effects [12, U, P]."""
-    model = system.model
-    patients = length.shape[0]
-    if not model.effects:
-        return jnp.zeros((STAGES, 0, patients))
-    values = model.affected(potencies(system, theta, levels), theta, constants)
-    shape = (NODES, patients)
-    at_nodes = jnp.stack([jnp.broadcast_to(v, shape) for v in values], axis=1)
-    flat = jnp.asarray(PROJECTION) @ at_nodes.reshape(NODES, -1)
-    return flat.reshape(STAGES, len(values), patients)
-
-
-def _dop853(
-    rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array
-) -> tuple[Array, Array]:
-    """One step; also the embedded error relative to the size of each state, the largest over states."""
-
-    def stage(slopes: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
-        i, weights, age, u = row
-        slope = rhs(age, x + length * jnp.tensordot(weights, slopes, axes=1), u)
-        return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
-
-    rows = (jnp.arange(STAGES), jnp.asarray(DOP853.A[:STAGES, :STAGES]), ages, inputs)
-    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), rows)
-    ends = jnp.tensordot(jnp.asarray(_ENDS), slopes, axes=1)
-    new = x + length * ends[0]
-    scale = jnp.maximum(jnp.abs(new), 1e-3 * jnp.max(jnp.abs(new), axis=0)) + 1e-30
-    fifth, third = (ends[1] / scale) ** 2, (ends[2] / scale) ** 2
-    bound = jnp.abs(length) * fifth / jnp.sqrt(fifth + 0.01 * third + 1e-300)
-    return new, jnp.max(bound, axis=0)

@@ -14,8 +14,10 @@ import numpy as np
 
 from ipex_pd.errors import SimulationError
 from ipex_pd.numerics import integrate
+from ipex_pd.numerics.explicit import mesh_advance
 from ipex_pd.numerics.integrate import BASES, Carry, Layout, Record, Slots
 from ipex_pd.numerics.mesh import Mesh, event_times
+from ipex_pd.numerics.reduction import Dormant
 from ipex_pd.numerics.schedule import Order, Schedule, System
 
 Array = Any
@@ -35,7 +37,6 @@ class Raw:
     multiplier: Array
     trough: Array
     given: Array
-    error: Array
     alive: Array
     shared: np.ndarray
 
@@ -44,7 +45,7 @@ def _rounded(count: int) -> int:
     return 8 * -(-count // 8)
 
 
-def layout_for(system: System, schedule: Schedule, mesh: Mesh) -> Layout:
+def layout_for(system: System, schedule: Schedule, mesh: Mesh, dormant: Dormant) -> Layout:
     """What the program must be specialised to."""
     infusions = int((np.asarray(schedule.duration) > 0).any(axis=1).sum()) if len(schedule.order) else 0
     return Layout(
@@ -56,6 +57,7 @@ def layout_for(system: System, schedule: Schedule, mesh: Mesh) -> Layout:
         titrations=schedule.titrations,
         orders=_rounded(max(len(schedule.orders), 1)),
         infusions=_rounded(max(infusions, 1)),
+        dormant=dormant,
     )
 
 
@@ -64,9 +66,7 @@ def lags_of(system: System, schedule: Schedule, theta: Mapping[str, Array], age:
     return _order_lags(system, schedule.orders, theta, age, x)[schedule.order]
 
 
-def _order_lags(
-    system: System, orders: tuple[Order, ...], theta: Mapping[str, Array], age: Array, x: Array
-) -> Array:
+def _order_lags(system: System, orders: tuple[Order, ...], theta: Mapping[str, Array], age: Array, x: Array) -> Array:
     covariates = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
     zero = jnp.zeros(x.shape[1])
     by_order = []
@@ -194,7 +194,7 @@ def start(layout: Layout, theta: Values, age: Array, x: Array) -> Carry:
 @partial(jax.jit, static_argnums=0)
 def block(layout: Layout, theta: Values, age: Array, table: Array, carry: Carry, slots: Slots) -> tuple[Carry, Record]:
     """A block of sub-steps on the mesh."""
-    advance = integrate.mesh_advance(layout, theta)
+    advance = mesh_advance(layout, theta, carry.x)
     step = partial(integrate.sub_step, layout, theta, age, table, advance)
     ended: tuple[Carry, Record] = jax.lax.scan(step, carry, slots)
     return ended
@@ -249,9 +249,7 @@ def march(
             step, channel, person = np.nonzero(doses >= 0)
             given[doses[step, channel, person], person] = np.asarray(record.given)[step, channel, person]
     x_kept, central, auc, multiplier, trough = (np.concatenate(c) for c in zip(*kept, strict=True))
-    return Raw(
-        x_kept, central, auc, multiplier, trough, given, np.asarray(carry.error), np.asarray(carry.alive), mesh.shared
-    )
+    return Raw(x_kept, central, auc, multiplier, trough, given, np.asarray(carry.alive), mesh.shared)
 
 
 def initial_state(system: System, theta: Values, age: Array, state: Mapping[str, Array] | None) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,19 @@ import numpy as np
 from ipex_pd.errors import SimulationError, SolverError
 from ipex_pd.numerics import program
 from ipex_pd.numerics.integrate import Layout, potencies
-from ipex_pd.numerics.mesh import Grading, build_mesh
+from ipex_pd.numerics.levels import (
+    FIRST_LEVEL,
+    LAST_LEVEL,
+    MARGINS,
+    difference,
+    grading_for,
+    rate_class,
+)
+from ipex_pd.numerics.mesh import build_mesh
 from ipex_pd.numerics.parallel import chunks, padded_size, run_chunks
 from ipex_pd.numerics.program import Raw
 from ipex_pd.numerics.rates import STIFF_RATE, fastest_rate
+from ipex_pd.numerics.reduction import Dormant, absent_targets, dormant_states
 from ipex_pd.numerics.schedule import Schedule, System, check_schedule
 from ipex_pd.numerics.trajectory import SolverOptions, Trajectory
 
@@ -26,30 +35,8 @@ Array = Any
 Values = dict[str, Array]
 
 GENERAL_TOLERANCES = {"default": 1e-8, "tight": 1e-10}
-_REFINEMENTS = (1, 2, 4, 8)
 _LOOSER = 30.0
-_FLOOR = 1e-3
 _OBSERVED = 32
-_SLOWEST_CLASS = 4.0
-_MARGIN = 1.0 / 3.0
-"""Share of the tolerance that an audit may use up: estimates fell short of the true error by up to a factor three."""
-
-
-def grading_for(accuracy: str, rate: float) -> Grading:
-    """Sub-step lengths for a disease whose fastest mode has a ``rate`` [1/day].
-
-    Measured on turnover systems under twice-daily doses: two sub-steps in 12 h err by 4e-7 at 3/day and by 1e-4 at
-    10/day, three by 3e-8 and 3e-6; explicit steps stay stable below length x rate of about 4. Under daily doses four
-    sub-steps keep the IPEX model below 1e-5 in nine of ten children while rituximab removes B cells; three do not.
-    """
-    first = 0.2 if rate <= _SLOWEST_CLASS else min(0.1, 1.2 / rate)
-    longest = max(min(1.0, 3.0 / rate), first * 1.01)
-    return Grading(first, growth=0.3, longest=longest, refine=2 if accuracy == "tight" else 1)
-
-
-def rate_class(rates: np.ndarray) -> np.ndarray:
-    """Rates [1/day] rounded up to 4, 8, 16, ...: patients of one class share a grading."""
-    return np.asarray(2.0 ** np.ceil(np.log2(np.maximum(rates, _SLOWEST_CLASS))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +52,7 @@ class _Job:
     rate: np.ndarray
     times: np.ndarray
     options: SolverOptions
+    dormant: Dormant
     observe: bool = True
 
     def part(self, patients: np.ndarray, size: int) -> _Job:
@@ -83,7 +71,7 @@ class _Job:
 
 @dataclass(eq=False)
 class _Answer:
-    """Best values so far of some patients."""
+    """Best values so far of some patients; ``ahead`` is the finer solution that told the error."""
 
     patients: np.ndarray
     raw: Raw
@@ -91,6 +79,7 @@ class _Answer:
     error: np.ndarray
     route: str
     reason: str
+    ahead: Raw | None = None
 
 
 def solve(
@@ -160,9 +149,19 @@ def _prepare(
         transplant_times=np.asarray(rows.transplant_times),
         transplants={n: np.asarray(v) for n, v in rows.transplants.items()},
     )
-    x, lags, rate = _beginning(system, rows, wide, ages, _stated(system, state, count), options.chunk)
+    x, lags = _beginning(system, rows, wide, ages, _stated(system, state, count), options.chunk)
+    dormant = Dormant(absent=unaffected(system, wide))
+    if not len(rows.transplant_times):
+        dormant = dormant_states(system.model, dormant.absent, wide, x)
+    rate = _rates(system, dormant, wide, ages, x, options.chunk)
     _check_steady(rows, lags, system)
-    return _Job(system, rows, wide, ages, x, lags, rate, times, options)
+    return _Job(system, rows, wide, ages, x, lags, rate, times, options, dormant)
+
+
+def unaffected(system: System, theta: Mapping[str, Array]) -> tuple[str, ...]:
+    """Targets of the model on which no drug of the system acts."""
+    acting = potencies(system, theta, [np.zeros(1)] * len(system.drugs))
+    return absent_targets(system.model, tuple(acting))
 
 
 def _stated(system: System, state: Mapping[str, Array] | None, count: int) -> Values:
@@ -174,19 +173,33 @@ def _stated(system: System, state: Mapping[str, Array] | None, count: int) -> Va
 
 def _beginning(
     system: System, rows: Schedule, theta: Values, ages: np.ndarray, state: Values, chunk: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States [S, P], lags [N, P] and fastest rates [P] at day 0, in the sizes that programs are compiled for."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """States [S, P] and lags [N, P] at day 0."""
     parts = []
-    for patients in chunks(np.arange(len(ages)), chunk):
-        size = padded_size(len(patients), chunk)
-        index = np.concatenate([patients, np.full(size - len(patients), patients[-1])]).astype(int)
-        own, age = {n: v[index] for n, v in theta.items()}, ages[index]
+    for index, kept in _batches(len(ages), chunk):
         stated = {n: v[index] for n, v in state.items()}
-        x, lags = program.beginning(system, rows.orders, own, age, stated)
-        found = (np.asarray(x), np.asarray(lags)[rows.order], fastest_rate(system.model, own, age, x))
-        parts.append([part[..., : len(patients)] for part in found])
-    x_all, lags_all, rates = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
-    return x_all, lags_all, rates
+        found = program.beginning(system, rows.orders, {n: v[index] for n, v in theta.items()}, ages[index], stated)
+        parts.append([np.asarray(part)[:, :kept] for part in found])
+    x, lags = (np.concatenate(column, axis=1) for column in zip(*parts, strict=True))
+    return x, lags[rows.order]
+
+
+def _rates(system: System, dormant: Dormant, theta: Values, ages: np.ndarray, x: np.ndarray, chunk: int) -> np.ndarray:
+    """[P] fastest rates at day 0."""
+    parts = [
+        fastest_rate(system.model, dormant, {n: v[i] for n, v in theta.items()}, ages[i], x[:, i])[:kept]
+        for i, kept in _batches(len(ages), chunk)
+    ]
+    return np.concatenate(parts)
+
+
+def _batches(count: int, chunk: int) -> list[tuple[np.ndarray, int]]:
+    """(patients, how many of them count) in the sizes that programs are compiled for."""
+    found = []
+    for patients in chunks(np.arange(count), chunk):
+        extra = padded_size(len(patients), chunk) - len(patients)
+        found.append((np.concatenate([patients, np.full(extra, patients[-1])]).astype(int), len(patients)))
+    return found
 
 
 def _check_steady(rows: Schedule, lags: np.ndarray, system: System) -> None:
@@ -244,20 +257,21 @@ def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int],
         settled += added
     if options.audit == "off" or not finished:
         return settled
-    for level in _REFINEMENTS[1:-1]:
-        failed = _failed(settled, _MARGIN * options.accepted)
-        if not len(failed):
+    for level in range(FIRST_LEVEL[options.accuracy] + 1, LAST_LEVEL):
+        bound = MARGINS[options.accuracy] * options.accepted
+        failed = [p for p, (a, i) in _last(settled).items() if not a.error[i] <= bound]
+        if not failed:
             return settled
         again, finished = run_chunks(
-            _groups(job, failed), partial(_mesh_chunk, job, level=level), threads=options.threads
+            _groups(job, np.array(failed)), partial(_finer_chunk, job, level, _last(settled)), threads=options.threads
         )
         settled += [a for a in again if a is not None]
         if not finished:
             return settled
-    failed = _failed(settled, options.accepted)
-    if len(failed) and options.route == "auto":
-        rescued, _ = _general_round(job, failed, "the mesh did not reach the tolerance", None)
-        best = _errors(settled)
+    best = {p: float(a.error[i]) for p, (a, i) in _last(settled).items()}
+    hopeless = np.array([p for p, e in best.items() if not e <= options.accepted], int)
+    if len(hopeless) and options.route == "auto":
+        rescued, _ = _general_round(job, hopeless, "the mesh did not reach the tolerance", None)
         settled += [a for a in rescued if a.error[0] < best[int(a.patients[0])]]
     return settled
 
@@ -268,37 +282,53 @@ def _groups(job: _Job, patients: np.ndarray) -> list[np.ndarray]:
     return [c for k in np.unique(classes) for c in chunks(patients[classes == k], job.options.chunk)]
 
 
-def _errors(answers: list[_Answer]) -> dict[int, float]:
-    """Last estimate on the mesh, by patient."""
-    error: dict[int, float] = {}
-    for answer in answers:
-        if answer.route == "mesh":
-            error.update(zip(answer.patients.tolist(), answer.error.tolist(), strict=True))
-    return error
+Place = tuple[_Answer, int]
 
 
-def _failed(answers: list[_Answer], accepted: float) -> np.ndarray:
-    return np.array([p for p, e in _errors(answers).items() if not e <= accepted], int)
+def _last(answers: list[_Answer]) -> dict[int, Place]:
+    """Where the last mesh solution of each patient stands."""
+    return {int(p): (a, i) for a in answers if a.route == "mesh" for i, p in enumerate(a.patients)}
 
 
-def _mesh_chunk(job: _Job, patients: np.ndarray, halt: threading.Event, level: int = 1) -> _Answer:
+def _mesh_chunk(job: _Job, patients: np.ndarray, halt: threading.Event) -> _Answer:
+    """The first level, and with an audit the next one beside it, which tells the error."""
+    part = job.part(patients, padded_size(len(patients), job.options.chunk))
+    level = FIRST_LEVEL[job.options.accuracy]
+    raw, layout = _march(part, level, halt)
+    ahead = _march(part, level + 1, halt)[0] if job.options.audit == "full" else None
+    return _answer(part, patients, level, raw, ahead, layout)
+
+
+def _finer_chunk(
+    job: _Job, level: int, known: Mapping[int, Place], patients: np.ndarray, halt: threading.Event
+) -> _Answer:
+    """The level that told the error of the last one, known already, and the next one beside it."""
     size = padded_size(len(patients), job.options.chunk)
     part = job.part(patients, size)
-    raw, layout = _march(part, level, halt)
-    error = np.full(size, np.nan)
-    if job.options.audit == "full":
-        finer, _ = _march(part, 2 * level, halt)
-        error = _difference(raw, finer)
-    seen = _observe(part, layout, raw)
-    why = "linear drugs" if level == 1 else f"linear drugs, sub-steps cut in {level}"
-    return _Answer(patients, raw, seen, error[: len(patients)], "mesh", why)
+    ahead, layout = _march(part, level + 1, halt)
+    places = [known[int(p)] for p in patients]
+    return _answer(part, patients, level, _gathered(places + places[-1:] * (size - len(patients))), ahead, layout)
+
+
+def _gathered(places: list[Place]) -> Raw:
+    """The finer solutions of single patients side by side."""
+    columns: list[tuple[Raw, int]] = [(a.ahead, i) for a, i in places if a.ahead is not None]
+    names = [f.name for f in fields(Raw) if f.name != "shared"]
+    rows = {n: np.stack([np.asarray(getattr(raw, n))[..., i] for raw, i in columns], axis=-1) for n in names}
+    return Raw(**rows, shared=columns[0][0].shared)
+
+
+def _answer(part: _Job, patients: np.ndarray, level: int, raw: Raw, ahead: Raw | None, layout: Layout) -> _Answer:
+    cut = level - FIRST_LEVEL[part.options.accuracy]
+    why = "linear drugs" if cut == 0 else f"linear drugs, sub-steps cut in {2**cut}"
+    error = np.full(len(patients), np.nan) if ahead is None else difference(raw, ahead)[: len(patients)]
+    return _Answer(patients, raw, _observe(part, layout, raw), error, "mesh", why, ahead)
 
 
 def _march(part: _Job, level: int, halt: threading.Event) -> tuple[Raw, Layout]:
-    grading = grading_for(part.options.accuracy, float(rate_class(part.rate[:1])[0]))
-    grading = replace(grading, refine=level * grading.refine)
+    grading = grading_for(level, float(rate_class(part.rate[:1])[0]))
     mesh = build_mesh(part.system, part.schedule, part.lags, part.times, grading, separate=False)
-    layout = program.layout_for(part.system, part.schedule, mesh)
+    layout = program.layout_for(part.system, part.schedule, mesh, part.dormant)
     return program.march(
         layout, part.schedule, mesh, part.theta, part.age, jnp.asarray(part.x), part.lags, halt=halt
     ), layout
@@ -319,7 +349,7 @@ def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Even
 
     part = job.part(patients, 1)
     mesh = build_mesh(part.system, part.schedule, part.lags, part.times, stiff.WHOLE, separate=False)
-    layout = program.layout_for(part.system, part.schedule, mesh)
+    layout = program.layout_for(part.system, part.schedule, mesh, part.dormant)
     method = stiff.Method(float(part.rate[0]) > STIFF_RATE, GENERAL_TOLERANCES[job.options.accuracy])
 
     def march(tolerance: float) -> Raw:
@@ -338,18 +368,9 @@ def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Even
     raw = march(method.tolerance)
     error = np.full(1, np.nan)
     if job.options.audit == "full":
-        error = _difference(march(_LOOSER * method.tolerance), raw)
+        loose = march(_LOOSER * method.tolerance)
+        error = difference(loose, raw)
     return _Answer(patients, raw, _observe(part, layout, raw), error, "general", f"{why} ({method.name})")
-
-
-def _difference(coarse: Raw, fine: Raw) -> np.ndarray:
-    """[P] largest relative difference of states and AUC; small values count against a part of the largest in time."""
-    worst = np.zeros(fine.x.shape[-1])
-    for one, two in ((coarse.x, fine.x), (coarse.auc, fine.auc)):
-        if two.shape[1]:
-            scale = np.maximum(np.abs(two), _FLOOR * np.abs(two).max(axis=0)) + 1e-12
-            worst = np.maximum(worst, (np.abs(one - two) / scale).max(axis=(0, 1)))
-    return np.where(coarse.alive & fine.alive, worst, np.inf)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -445,4 +466,4 @@ def _assemble(job: _Job, answers: list[_Answer]) -> Trajectory:
     )
 
 
-__all__ = ["SolverOptions", "Trajectory", "grading_for", "rate_class", "solve"]
+__all__ = ["SolverOptions", "Trajectory", "solve", "unaffected"]

@@ -77,11 +77,11 @@ def runner(method: Method) -> Any:
 def general_advance(layout: Layout, implicit: bool, tolerance: Array, theta: Mapping[str, Array]) -> Advance:
     """Advance one interval between events adaptively (time scaled to 0..1, states to their size)."""
     system = layout.system
-    constants, effects = system.model.prepare(theta)
+    constants, effects = system.model.prepare_rates(theta), system.model.prepare_effects(theta)
     solver = diffrax.Kvaerno5() if implicit else diffrax.Dopri8()
     controller = diffrax.PIDController(rtol=tolerance, atol=1e-2 * tolerance)
 
-    def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array, Array]:
+    def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array]:
         start = (carry.x, carry.amounts, carry.auc)
         sizes = _sizes(carry)
 
@@ -118,7 +118,7 @@ def general_advance(layout: Layout, implicit: bool, tolerance: Array, theta: Map
         )
         good = solution.result == diffrax.RESULTS.successful
         ended = jax.tree.map(lambda v, size: jnp.where(good, v[-1] * size, jnp.nan), solution.ys, sizes)
-        return ended[0], ended[1], ended[2], jnp.zeros_like(length)
+        return ended[0], ended[1], ended[2]
 
     return advance
 

@@ -1,0 +1,116 @@
+"""The hot path: drugs in closed form, filters by quadrature, the rest of the disease by DOP853.
+
+Drug effects (and filters of them) are projected on Legendre polynomials of degree 3 over the sub-step; the disease
+sees the projection at the twelve stage times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.integrate import DOP853
+
+from ipex_pd.numerics import superposition
+from ipex_pd.numerics.filters import NODE_TIMES, NODE_WEIGHTS, NODES, end_value, node_values
+from ipex_pd.numerics.integrate import Advance, Carry, Layout, potencies
+from ipex_pd.numerics.reduction import Reduced, reduce
+
+Array = Any
+
+STAGES = 12
+_DEGREE = 3
+_at_nodes = np.polynomial.legendre.legvander(2 * NODE_TIMES - 1, _DEGREE)
+_at_stages = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
+PROJECTION = _at_stages @ ((2 * np.arange(_DEGREE + 1) + 1)[:, None] * (_at_nodes * NODE_WEIGHTS[:, None]).T)
+"""[stage, node]: from values at the nodes to the projection at the stages."""
+
+
+def mesh_advance(layout: Layout, theta: Mapping[str, Array], x: Array) -> Advance:
+    """The method for `integrate.sub_step`.
+
+    Args:
+        layout: what the program is specialised to.
+        theta: parameters.
+        x: [S, P] states, of which those at rest are taken as they are.
+    """
+    system = layout.system
+    reduced = reduce(system.model, layout.dormant)
+    effect_constants = system.model.prepare_effects(theta)
+    constants = reduced.prepare(theta, x)
+
+    def advance(carry: Carry, now: Array, length: Array) -> tuple[Array, tuple[Array, ...], Array]:
+        levels, amounts, auc = _drugs(layout, theta, carry, length)
+        values = system.model.affected(potencies(system, theta, levels), theta, effect_constants)
+        effects = [jnp.broadcast_to(v, (NODES, *length.shape)) for v in values]
+        rows = list(carry.x)
+        seen = [effects[i] for i in reduced.inputs]
+        for about, (drive, decay) in zip(reduced.filters, reduced.linear(effects, theta), strict=True):
+            given = jnp.broadcast_to(drive, (NODES, *length.shape))
+            known = (rows[about.state], given, decay if about.decays else None, length)
+            if about.used:
+                seen.append(node_values(*known))
+            rows[about.state] = end_value(*known)
+        moved = _moved(reduced, theta, constants, carry.x, seen, now, length)
+        for i, row in zip(reduced.moving, moved, strict=True):
+            rows[i] = row
+        return jnp.stack(rows), amounts, auc
+
+    return advance
+
+
+def _drugs(
+    layout: Layout, theta: Mapping[str, Array], carry: Carry, length: Array
+) -> tuple[list[Array], tuple[Array, ...], Array]:
+    """Concentrations at the nodes [mg/L], amounts and areas at the end."""
+    nodes = NODE_TIMES[:, None] * length
+    levels, amounts, areas = [], [], []
+    for i, drug in enumerate(layout.system.drugs):
+        infused = layout.infused and (i, False) in layout.channels
+        constants, held, rate = carry.kinetics[i], carry.amounts[i], carry.infusion[i]
+        level = superposition.central(constants, held, rate, nodes, depot=drug.depot, infused=infused)
+        level = level / constants.volume
+        levels.append(level)
+        measured = next(iter(drug.concentrations(theta, carry.covariates, level).values()))
+        areas.append(length * jnp.sum(NODE_WEIGHTS[:, None] * measured, axis=0))
+        amounts.append(superposition.advance(constants, held, rate, length, depot=drug.depot, infused=infused))
+    return levels, tuple(amounts), carry.auc + jnp.stack(areas) if areas else carry.auc
+
+
+def _moved(
+    reduced: Reduced,
+    theta: Mapping[str, Array],
+    constants: Sequence[Array],
+    x: Array,
+    seen: Sequence[Array],
+    now: Array,
+    length: Array,
+) -> Array:
+    """Moving states [M, P] at the end."""
+    if not reduced.moving:
+        return x[:0]
+    patients = length.shape[0]
+    at_nodes = jnp.stack(seen, axis=1).reshape(NODES, -1) if seen else jnp.zeros((NODES, 0))
+    inputs = (jnp.asarray(PROJECTION) @ at_nodes).reshape(STAGES, len(seen), patients)
+
+    def slope(age: Array, moving: Array, u: Array) -> Array:
+        return reduced.rates(age, moving, u, theta, constants)
+
+    ages = jnp.stack([now + c * length for c in DOP853.C[:STAGES]])
+    return _dop853(slope, jnp.stack([x[i] for i in reduced.moving]), inputs, ages, length)
+
+
+def _dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array) -> Array:
+    """One step of order eight."""
+
+    def stage(slopes: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
+        i, weights, age, u = row
+        slope = rhs(age, x + length * jnp.tensordot(weights, slopes, axes=1), u)
+        return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
+
+    rows = (jnp.arange(STAGES), jnp.asarray(DOP853.A[:STAGES, :STAGES]), ages, inputs)
+    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), rows)
+    return x + length * jnp.tensordot(jnp.asarray(DOP853.B), slopes, axes=1)

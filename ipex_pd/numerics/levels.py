@@ -1,0 +1,63 @@
+"""How finely the mesh is cut, and what the difference of two levels says of the error of the coarser one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ipex_pd.numerics.mesh import Grading
+
+FIRST_LEVEL = {"default": 0, "tight": 1}
+"""The level that is solved first, and alone without an audit."""
+LAST_LEVEL = 5
+MARGINS = {"default": 0.8, "tight": 1 / 3}
+"""Share of the tolerance that the difference to the next level may use up: the true error was up to 1.25 times this
+difference at level 0 and up to 2.7 times above it, over five regimens x 64 children."""
+
+_SLOW = 5.0
+_FLOOR = 1e-3
+
+
+class Solved(Protocol):
+    """Anything that holds a solution."""
+
+    @property
+    def x(self) -> Any:
+        """States [Y, S, P]."""
+
+    @property
+    def auc(self) -> Any:
+        """Areas [Y, D, P]."""
+
+    @property
+    def alive(self) -> Any:
+        """Whether all numbers are finite, [P]."""
+
+
+def grading_for(level: int, rate: float) -> Grading:
+    """Sub-step lengths of a level for a disease whose fastest mode has a ``rate`` [1/day].
+
+    Level 0 takes one sub-step in 12 h, level 1 two, and every further level halves them. Measured over five regimens x
+    64 children x two years, with z-scores counted by 1 SD: level 0 errs by at most 4e-6, level 1 by 7e-7, level 2 by
+    1e-7 and level 3 by 1e-8. Explicit steps stay stable below length x rate of about 5.
+    """
+    scale = _SLOW / max(rate, _SLOW)
+    if level == 0:
+        return Grading(0.5 * scale, growth=0.1, longest=0.8 * scale)
+    return Grading(0.2 * scale, growth=0.3, longest=0.75 * scale, refine=2 ** (level - 1))
+
+
+def rate_class(rates: np.ndarray) -> np.ndarray:
+    """Rates [1/day] rounded up to 5, 10, 20, ...: patients of one class share a grading."""
+    return np.asarray(_SLOW * 2.0 ** np.ceil(np.log2(np.maximum(rates, _SLOW) / _SLOW)))
+
+
+def difference(coarse: Solved, fine: Solved) -> np.ndarray:
+    """[P] largest relative difference of states and AUC; small values count against a part of the largest in time."""
+    worst = np.zeros(fine.x.shape[-1])
+    for one, two in ((coarse.x, fine.x), (coarse.auc, fine.auc)):
+        if two.shape[1]:
+            scale = np.maximum(np.abs(two), _FLOOR * np.abs(two).max(axis=0)) + 1e-12
+            worst = np.maximum(worst, (np.abs(one - two) / scale).max(axis=(0, 1)))
+    return np.where(coarse.alive & fine.alive, worst, np.inf)

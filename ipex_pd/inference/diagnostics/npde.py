@@ -5,7 +5,7 @@ With K replicates of the n records of a subject, E and V their mean and covarian
 ```
 pd_j   = share of simulated y_j below the observed one               NPD  = Phi^-1(pd)
 y*     = C^-1 (y - E), for the observed and every simulated vector   pde_j, NPDE likewise from y*
-EPRED  = E        EWRES = y* of the observed records
+EWRES  = y* of the observed records
 ```
 
 A share of 0 or 1 becomes 1/(2K) or 1 - 1/(2K); a tie counts half. Below a limit (cdf method): pd is drawn uniformly
@@ -45,7 +45,7 @@ class PredictionErrors:
 
     Attributes:
         npde, npd: normalised, with and without decorrelation.
-        epred: mean of the replicates, on the fitted scale.
+        epred: mean of the replicates, on the data's own scale.
         ewres: decorrelated residual of the observation (imputed where censored).
         imputed: [M] True where the observation was censored and imputed.
         whole: [S] True for subjects whose covariance could be decorrelated; NPDE and EWRES of others are NaN.
@@ -94,7 +94,7 @@ def prediction_errors(replicates: Replicates, *, root: Root = "cholesky") -> Pre
     observed, simulated, imputed = _completed(replicates)
     npd = _normal(observed, simulated)
     npde, ewres = np.full(len(records), np.nan), np.full(len(records), np.nan)
-    epred = np.where(records.event, np.nan, simulated.mean(0))
+    epred = np.where(records.event, np.nan, replicates.values.mean(0))
     whole = np.ones(len(records.bound.subjects), bool)
     for who in np.unique(records.subject[records.continuous]):
         own = np.flatnonzero((records.subject == who) & records.continuous)

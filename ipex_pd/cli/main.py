@@ -14,6 +14,7 @@ from ipex_pd import __version__
 from ipex_pd.cli import console
 from ipex_pd.cli.catalogue import catalogue
 from ipex_pd.cli.check import check
+from ipex_pd.cli.cohort import cohort
 from ipex_pd.cli.compare import compare
 from ipex_pd.cli.equations import equations
 from ipex_pd.cli.simulate import simulate
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, compare, validate, equations, check, catalogue):
+for command in (simulate, compare, validate, equations, check, catalogue, cohort):
     app.command()(command)
 
 

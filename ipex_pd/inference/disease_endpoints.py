@@ -60,10 +60,9 @@ class Endpoint:
     cumulative: Formula | None = None
     censoring: str | None = "m3"
 
-    def names(self) -> frozenset[str]:
-        """Names that its formulas use."""
-        formulas = [self.prediction, *(f for _, f in self.terms)] + ([self.cumulative] if self.cumulative else [])
-        return frozenset().union(*(f.names for f in formulas))
+    def formulas(self) -> list[Formula]:
+        """All of them."""
+        return [self.prediction, *(f for _, f in self.terms), *([self.cumulative] if self.cumulative else [])]
 
     def scaled(self, values: Array, tool: Any = jnp) -> Array:
         """Values of the measurement on the fitted scale."""

@@ -81,7 +81,9 @@ def plan_march(
     check_schedule(schedule, system)
     rows = schedule.rows(len(age))
     lags = np.asarray(program.lags_of(system, rows, theta, jnp.asarray(age), jnp.asarray(x)))
-    rows = replace(rows, **{name: np.asarray(getattr(rows, name)) for name in ("times", "amount", "duration")})
+    rows = replace(
+        rows, times=np.asarray(rows.times), amount=np.asarray(rows.amount), duration=np.asarray(rows.duration)
+    )
     mesh = build_mesh(system, rows, lags, np.unique(np.append(days, 0.0)), grading, separate=False)
     layout = program.layout_for(system, rows, mesh, _dormant(system, schedule, theta, x))
     full = program.padded(mesh, _BLOCK)

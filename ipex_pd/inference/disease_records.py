@@ -95,23 +95,22 @@ def _rows(cohort: CohortData, child: int, places: dict[str, int]) -> pd.DataFram
 
 
 def _fill(table: Records, child: int, part: pd.DataFrame, endpoints: Sequence[Endpoint]) -> None:
-    for n, row in enumerate(part.itertuples(index=False)):
-        endpoint = endpoints[row.endpoint]
-        if endpoint.censoring is None and row.cens != 0:
+    columns = (part[name].to_numpy() for name in ("endpoint", "value", "cens", "limit", "row"))
+    for n, (place, value, cens, limit, line) in enumerate(zip(*columns, strict=True)):
+        endpoint = endpoints[int(place)]
+        if endpoint.censoring is None and cens != 0:
             raise SimulationError(
-                f"`{endpoint.name}` is censored on line {row.row}",
+                f"`{endpoint.name}` is censored on line {line}",
                 where=f"endpoint `{endpoint.name}`",
                 rule="The endpoint does not say what to do with censored rows",
                 cure="Write `censoring: m3`, or `m1` to leave them out",
             )
         here = (child, n)
-        table.endpoint[here] = row.endpoint
-        table.cens[here] = row.cens
-        table.mask[here] = not (endpoint.censoring == "m1" and row.cens != 0)
+        table.endpoint[here], table.cens[here], table.y[here] = place, cens, value
+        table.mask[here] = not (endpoint.censoring == "m1" and cens != 0)
         table.direct[here] = endpoint.kind != "value"
-        table.y[here] = row.value
         if endpoint.kind == "value":
             with np.errstate(divide="ignore"):
-                table.y[here] = endpoint.scaled(np.float64(row.value), np)
-                table.limit[here] = endpoint.scaled(np.float64(row.limit), np) if row.cens != 0 else 0.0
-            table.jacobian[here] = endpoint.jacobian(np.float64(row.value)) if row.cens == 0 else 0.0
+                table.y[here] = endpoint.scaled(np.asarray(value), np)
+                table.limit[here] = endpoint.scaled(np.asarray(limit), np) if cens != 0 else 0.0
+            table.jacobian[here] = endpoint.jacobian(np.asarray(value)) if cens == 0 else 0.0

@@ -106,7 +106,7 @@ def _require_given(regimen: Regimen) -> None:
                 f"`{order.drug}` follows trough levels",
                 where=regimen.name,
                 rule="Data are explained by doses as they were given, not by a plan that would have changed them",
-                cure="Write the doses that were given (`ipex_pd.simulation.cohort.as_given` does it for a simulation)",
+                cure="Write the doses that were given (for a simulation: `ipex_pd.simulation.cohort_histories.as_given`)",
             )
 
 

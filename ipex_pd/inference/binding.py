@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ipex_pd.errors import IpexError, RecordError
+from ipex_pd.errors import IpexError, RecordError, SimulationError
 from ipex_pd.inference.dosing import dose_values, prepared
 from ipex_pd.inference.group import Group, Prediction
 from ipex_pd.inference.individual import IndividualModel, eta_places
@@ -104,8 +105,16 @@ class BoundProblem:
         """
         chosen = self.tolerance if tolerance is None else tolerance
         given = etas if etas is not None else [np.zeros((g.shape[0], self.etas)) for g in self.groups]
-        groups = tuple(_refined(g, theta, eta, chosen) for g, eta in zip(self.groups, given, strict=True))
+        groups = tuple(self._refined(g, theta, eta, chosen) for g, eta in zip(self.groups, given, strict=True))
         return replace(self, groups=groups, tolerance=chosen)
+
+    def _refined(self, group: Group, theta: Array, eta: Array, tolerance: float) -> Group:
+        try:
+            return _refined(group, theta, eta, tolerance)
+        except SimulationError as error:
+            ids = [self.subjects[int(i)].id for i in np.asarray(group.subjects)]
+            where = re.sub(r"subject (\d+) of the plan", lambda found: f"subject {ids[int(found[1])]}", error.where)
+            raise type(error)(error.what, code=error.code, where=where, rule=error.rule, cure=error.cure) from error
 
     def audit(self, theta: Array, etas: Sequence[Array]) -> tuple[Array, ...]:
         """For each group [B] the relative difference of amounts to those on a finer mesh; 0 for linear models."""

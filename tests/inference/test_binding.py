@@ -14,7 +14,7 @@ import pytest
 from hand_groups import reference
 from map_problems import CASES, map_problem
 
-from ipex_pd.errors import IpexError, RecordError
+from ipex_pd.errors import IpexError, RecordError, SolverError
 from ipex_pd.inference.binding import BoundProblem, bind, predict
 from ipex_pd.inference.group import Group
 from ipex_pd.records import library
@@ -357,6 +357,13 @@ def test_what_cannot_be_honoured_is_refused(tmp_path, parts, text, message):
         bind(oral(tmp_path, text, **parts))
     assert message in told.value.message
     assert told.value.code
+
+
+def test_a_model_too_stiff_for_its_steps_names_the_subject(tmp_path):
+    text = ORAL.replace("\n1,", "\nanna,").replace("\n2,", "\nbert,")
+    values = {"absorption_rate": 1e7, "vmax": 1.0, "km": 1.0, "volume_central": 30.0, "sd": 0.1}
+    with pytest.raises(SolverError, match="subject anna: slot"):
+        bind(oral(tmp_path, text, parameters=values, model="one_compartment_oral_michaelis_menten"))
 
 
 def test_a_subject_without_observations_stays_and_adds_nothing(tmp_path):

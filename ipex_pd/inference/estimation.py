@@ -15,8 +15,9 @@ from ipex_pd.inference.likelihood import has_censoring, has_events
 from ipex_pd.inference.objectives import METHODS, method_for
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population
+from ipex_pd.inference.progress import Progress
 from ipex_pd.inference.results import Fit, Labels, eta_ratios
-from ipex_pd.inference.search import Found, Progress, Search
+from ipex_pd.inference.search import Found, Search
 from ipex_pd.inference.totals import Bound, Objective
 from ipex_pd.inference.verdict import judge
 from ipex_pd.records.individual import Individual
@@ -39,8 +40,7 @@ def fit(
         method: `fo`, `foce`, `focei`, `laplace`, `agq` (adaptive Gauss-Hermite: the exact marginal likelihood of few
             random effects), `pooled` (no random effects), or `map` (population values as they are, modes only).
         options: of the search and the covariance step.
-        progress: called with the number of a step, the objective and the largest entry of the gradient. A
-            KeyboardInterrupt keeps the best estimates.
+        progress: told of every step. A KeyboardInterrupt keeps the best estimates.
         start: [n] search vector to start from instead of the problem's start values.
 
     Raises:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ipex_pd.errors import SimulationError
 from ipex_pd.inference.options import FitOptions
+from ipex_pd.inference.progress import Progress, Stage
 from ipex_pd.inference.totals import Evaluation, Objective, Starts
 from ipex_pd.numerics.optimiser import Minimum, Step, Stopping, minimise
-
-Progress = Callable[[int, float, float], None]
-"""Told of every step: its number, the objective, and the largest entry of the gradient on the search scale."""
 
 _DIFFERENCE = 2e-4
 _OTHER_PATH = 1e-6
@@ -66,6 +63,7 @@ class Search:
         starts = np.abs(population.start[: len(finite)])
         self.scale[: len(finite)] = np.where(finite | (starts == 0), 1.0, starts)
         self.evaluations = 0
+        self.phase = "search"
         self._warm: Starts | None = None
 
     def run(self, w: np.ndarray) -> Found:
@@ -78,7 +76,8 @@ class Search:
         found = self._descend(w, first)
         ends = []
         random = np.random.default_rng(self.options.seed)
-        for _ in range(self.options.restarts if not found.interrupted else 0):
+        for number in range(self.options.restarts if not found.interrupted else 0):
+            self.phase = f"restart {number + 1}"
             other = self._restart(w, random)
             if other is None:
                 continue
@@ -188,7 +187,10 @@ class Search:
 
         def tell(step: Step) -> None:
             if self.progress is not None:
-                self.progress(step.iteration, step.value, float(np.abs(step.gradient).max()))
+                at = self._whole(w, step.x, free)
+                self.progress(
+                    Stage(self.phase, step.iteration, at, step.value, float(np.abs(step.gradient).max(initial=0.0)))
+                )
 
         gradients = (first.gradients[:, free] - first.gradients[:, free].mean(0)) * scale
         curvature = 0.5 * gradients.T @ gradients

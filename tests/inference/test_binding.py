@@ -149,6 +149,28 @@ def test_wang_2007_first_order_objectives(name):
     assert linearised_objective(bound, np.array([[0.04]])) == pytest.approx(expected[name], abs=1e-9)
 
 
+def test_covariates_that_change_rule_the_interval_that_ends_at_their_record():
+    folder = reference("events")
+    problem = {
+        "name": "varying",
+        "description": "NONMEM with a weight that changes",
+        "folder": str(folder),
+        "data": {"file": "time_varying_2001.csv", "columns": {"dv": "CP"}, "covariates": ["WT"], "drop": ["CL"]},
+        "model": "one_compartment_oral",
+        "parameters": {"tvcl": 1.1, "volume_central": 20, "absorption_rate": 1.5, "beta": 0.75, "sd": 1},
+        "individual": {
+            "clearance": {
+                "typical": "tvcl",
+                "covariates": [{"covariate": "WT", "kind": "power", "centre": 70, "coefficient": "beta"}],
+            }
+        },
+        "endpoints": {"cp": {"prediction": "1000 * concentration", "error": {"model": "additive", "additive": "sd"}}},
+    }
+    bound = bind(from_data(EstimationProblem, problem))
+    for own, subject in zip(predicted(bound, np.zeros((len(bound.subjects), 0))), bound.subjects, strict=True):
+        np.testing.assert_allclose(own, subject.dv[subject.observed], rtol=6e-5)  # five printed digits
+
+
 @pytest.fixture(scope="module")
 def pair() -> BoundProblem:
     return bind(library.load_problem("synthetic_indirect_response"))

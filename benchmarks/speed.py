@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -127,7 +127,16 @@ class _Bench:
             "compiled CVODE (SUNDIALS, Adams)": (10.0, "one core", lambda: self._native("cvode_adams", 8)),
             "compiled CVODE (SUNDIALS, BDF)": (None, "one core", lambda: self._native("cvode_bdf", 4)),
             "compiled DOP853 (C)": (None, "one core", lambda: self._native("dop853", 64)),
-            "SciPy LSODA": (1000.0, "one core", self._scipy),
+            "SciPy LSODA, scalar right-hand side from sympy with `math`": (
+                1000.0,
+                "one core",
+                lambda: self._scipy("math", 2),
+            ),
+            "SciPy LSODA, right-hand side by sympy.lambdify with NumPy": (
+                None,
+                "one core",
+                lambda: self._scipy("numpy", 1),
+            ),
             "diffrax Tsit5 under vmap": (60.0, "machine", self._diffrax),
         }
 
@@ -165,7 +174,7 @@ class _Bench:
             f"compile {peer.library.compile_s:.1f} s apart",
         }
 
-    def _scipy(self) -> dict[str, Any]:
+    def _scipy(self, rates_in: Literal["math", "numpy"], patients: int) -> dict[str, Any]:
         few = self.case.pick(slice(0, 2))
         own = Course(self.reference.states[..., :2], {}, {n: v[..., :2] for n, v in self.reference.auc.items()})
         tries = {}
@@ -175,12 +184,12 @@ class _Bench:
             if error <= self.aim:
                 break
         for restart in (0.0, *RESTARTS):
-            peer = SciPy(self.equations, "lsoda", rtol, self.scale, restart=restart, floor=1e-3)
+            peer = self._lsoda(rtol, restart, rates_in)
             if self._error(peer, few, own) <= self.aim or not restart:
                 tries[restart] = peer.seconds
         restart = min(tries, key=lambda r: tries[r])
-        case = self._full(2)
-        peer = SciPy(self.equations, "lsoda", rtol, self.scale, restart=restart, floor=1e-3)
+        case = self._full(patients)
+        peer = self._lsoda(rtol, restart, rates_in)
         follow(case, self.equations, peer)
         count = len(case.age)
         return {
@@ -191,6 +200,9 @@ class _Bench:
             "error": error,
             "note": f"; first step after a jump {restart:g} day (0: its own choice)",
         }
+
+    def _lsoda(self, rtol: float, restart: float, rates_in: Literal["math", "numpy"]) -> SciPy:
+        return SciPy(self.equations, "lsoda", rtol, self.scale, restart=restart, floor=1e-3, rates_in=rates_in)
 
     def _diffrax(self) -> dict[str, Any]:
         from benchmarks.peers.diffrax_peer import Diffrax

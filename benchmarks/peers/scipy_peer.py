@@ -1,4 +1,4 @@
-"""SciPy, one patient after the other, restarted at every jump; the right-hand side is scalar Python."""
+"""SciPy, one patient after the other, restarted at every jump; the right-hand side is Python."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class SciPy:
         rtol: relative tolerance; the absolute one is ``rtol * floor * scale``.
         scale: [n] size of every state.
         restart: first step after a jump [day].
+        rates_in: `math` (scalar code, the faster) or `numpy` (as `sympy.lambdify` gives it to a SciPy user).
         seconds: spent inside.
     """
 
@@ -36,9 +37,10 @@ class SciPy:
     restart: float = 0.005
     floor: float = 1e-4
     seconds: float = 0.0
+    rates_in: Literal["math", "numpy"] = "math"
 
     def __post_init__(self) -> None:
-        self.rates = self.equations.function("math")
+        self.rates = self.equations.function(self.rates_in)
         self.atol = self.rtol * self.floor * np.asarray(self.scale, float)
 
     def __call__(self, segment: Segment, x: Array, infusion: Array) -> tuple[Array, Array, Array]:

@@ -19,8 +19,8 @@ class SolverOptions:
 
     Attributes:
         accuracy: `default` (relative error of 1e-5) or `tight` (1e-7).
-        audit: `full` solves twice, on the mesh and on one twice as fine, and refines patients that differ by more than
-            the tolerance; `off` solves once and reports no error.
+        audit: `full` solves twice, on the mesh and on the next finer one, and goes on with the finer one for patients
+            that differ by more than the tolerance; `off` solves once and reports no error.
         route: `auto`, or force `mesh` or `general`.
         tolerance: accepted relative error instead of that of the accuracy.
         chunk: most patients that are computed together: 1, 8, 64 or 256.

@@ -197,9 +197,27 @@ class _Checker:
                     what = f"`{name}` is an event or is censored by M3 or M4, and its error is correlated"
                     rule = "Correlated errors are of measured continuous endpoints"
                     yield Fault((*place, "endpoints"), RecordError(what, rule=rule, cure="Use M1, or no correlation"))
+            yield from self._proper(correlation.value)
             if used[correlation.endpoints[0]] > 1 or used[correlation.endpoints[1]] > 1:
                 what = "an endpoint stands in two correlations"
                 yield Fault(place, RecordError(what, rule="Residual errors are correlated in pairs"))
+
+    def _proper(self, value: Formula) -> Iterator[Fault]:
+        """A correlation that is one population value is kept between -1 and 1 by its bounds."""
+        parameter = self.problem.parameters.get(value.text)
+        if parameter is None or (parameter.fixed and abs(parameter.start) < 1):
+            return
+        low, high = parameter.limits
+        if low < -1 or high > 1:
+            yield Fault(
+                ("parameters", value.text),
+                RecordError(
+                    f"the correlation `{value.text}` may leave -1 to 1",
+                    rule="A correlation lies between -1 and 1",
+                    cure="Write `lower: -1, upper: 1`",
+                    code="problem.correlation",
+                ),
+            )
 
     def _short_forms(self) -> Iterator[Fault]:
         effects, by_cv = self.problem.random_effects, set[str]()

@@ -77,6 +77,15 @@ def test_phenobarbital_gives_nonmems_population_predictions():
     np.testing.assert_allclose(own, table.IPRED[observed], rtol=6e-5)
 
 
+def test_phenobarbital_by_typed_numbers_of_nonmem():
+    """Estimates and table of NONMEM's FOCEI run of the phenobarbital example that Pharmpy carries (pheno_real), as printed."""
+    values = {"tvcl": 0.00469555, "tvv": 0.984258, "low_apgar": 0.15892}
+    own = predicted(bind(library.load_problem("phenobarbital")), np.zeros((59, 2)), **values)
+    np.testing.assert_allclose(own[0], [17.970, 28.649], rtol=5e-5)
+    np.testing.assert_allclose(own[1], [10.063, 18.402, 25.783], rtol=5e-5)
+    np.testing.assert_allclose(own[2], [20.175, 26.024, 31.522], rtol=5e-5)
+
+
 def linearised_objective(bound: BoundProblem, omega: np.ndarray, **values: float) -> float:
     """The FO objective written out with NumPy: y ~ N(f(0), R + J Omega J')."""
     total = 0.0

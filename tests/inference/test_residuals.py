@@ -93,7 +93,7 @@ def written(folder: Path, text: str, **parts: Any) -> EstimationProblem:
         "folder": str(folder),
         "data": {"file": "data.csv"},
         "model": "exponential_decay",
-        "parameters": {"k": 0.5, "start": 10.0, "sd": 0.4, "rho": 0.6},
+        "parameters": {"k": 0.5, "start": 10.0, "sd": 0.4, "rho": {"start": 0.6, "lower": -1, "upper": 1}},
         "individual": {"decay_rate": "k", "start_value": "start"},
         "endpoints": {"measured": {"prediction": "level", "error": {"model": "additive", "additive": "sd"}}},
         **parts,

@@ -262,6 +262,17 @@ def test_faults_between_parts(changes, what, rule, place):
     assert where == place
 
 
+def test_a_correlation_is_bounded():
+    two = [("endpoints.drug.dvid", 1), ("endpoints.other", {**SOUND["endpoints"]["drug"], "dvid": 2})]
+    joined = [("correlations", [{"endpoints": ["drug", "other"], "value": "rho"}])]
+    place, error = first_fault(changed(*two, *joined, ("parameters.rho", {"start": 0.5, "lower": -1})))
+    assert place == ("parameters", "rho")
+    assert "the correlation `rho` may leave -1 to 1" in error.message
+    sound = changed(*two, *joined, ("parameters.rho", {"start": 0.5, "lower": -1, "upper": 1}))
+    problem = from_data(EstimationProblem, sound)
+    assert problem_faults(problem, library.resolve_model(problem.model)) == []
+
+
 def test_faults_carry_file_and_line(tmp_path: Path):
     path = tmp_path / "broken.yaml"
     save_data(path, changed(("individual.volume_central", "tvvv * exp(eta_v)")))
@@ -291,6 +302,7 @@ def test_every_shipped_problem_has_its_data_and_a_page_about_them(name):
     problem = library.load_problem(name)
     table = (Path(problem.folder) / problem.data.file).resolve()
     assert table.is_file()
+    assert all(p.source is not None for p in problem.parameters.values() if p.fixed)
     page = table.with_suffix(".md")
     page = page if page.is_file() else table.parent / "synthetic.md"
     assert table.stem in page.read_text(encoding="utf-8")

@@ -78,7 +78,7 @@ def test_phenobarbital_gives_nonmems_population_predictions():
 
 
 def test_phenobarbital_by_typed_numbers_of_nonmem():
-    """Estimates and table of NONMEM's FOCEI run of the phenobarbital example that Pharmpy carries (pheno_real), as printed."""
+    """Estimates and table of a NONMEM FOCEI run as printed (pheno_real, the example that Pharmpy carries)."""
     values = {"tvcl": 0.00469555, "tvv": 0.984258, "low_apgar": 0.15892}
     own = predicted(bind(library.load_problem("phenobarbital")), np.zeros((59, 2)), **values)
     np.testing.assert_allclose(own[0], [17.970, 28.649], rtol=5e-5)

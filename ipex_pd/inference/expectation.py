@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ipex_pd.inference.links import Links, to_scale, to_search
+from ipex_pd.inference.links import Link, Links, scales_of, to_search
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.sampling import whiten
 
@@ -54,7 +54,7 @@ class Maximiser:
     """
 
     population: Population
-    links: tuple[Any, ...]
+    links: tuple[Link, ...]
     numeric: tuple[int, ...]
 
     @classmethod
@@ -64,8 +64,7 @@ class Maximiser:
 
     def scales(self, w: Array) -> Array:
         """t [m] of the linked typical values."""
-        layout = self.population.layout
-        return jnp.stack([to_scale(layout, link, w) for link in self.links]) if self.links else jnp.zeros(0)
+        return scales_of(self.population.layout, self.links, w)
 
     def with_scales(self, w: Array, t: Array) -> Array:
         """The search vector with the linked typical values at t."""

@@ -25,9 +25,10 @@ from ipex_pd.inference.importance import (
     normalised,
     propose,
     score,
-    subject_count,
 )
+from ipex_pd.inference.links import Link, Links, scales_of
 from ipex_pd.inference.population import Population
+from ipex_pd.inference.sampling import subject_count
 
 Array = Any
 
@@ -66,36 +67,71 @@ def inform(
     groups: Sequence[Group],
     w: np.ndarray,
     options: ImportanceOptions | None = None,
-    draws: Sequence[Draws] | None = None,
+    links: Links | None = None,
 ) -> Informed:
-    """Objective, score and information at a search vector [n]."""
+    """Objective, score and information at a search vector [n].
+
+    Args:
+        population: what is estimated.
+        groups: all subjects.
+        w: search vector.
+        options: how it is sampled.
+        links: of the typical values; with them the draws follow the parameters, which takes noise away.
+    """
     options, layout = options or ImportanceOptions(), population.layout
-    held = draws or [propose(group, layout, jnp.asarray(w), options) for group in groups]
+    held = [propose(group, layout, jnp.asarray(w), options) for group in groups]
     value = marginal(layout, groups, w, options, held)
-    slope, noise, scale = slope_of(population, groups, w, held)
+    eta, spread = conditional_moments(population, groups, w, held)
+    chain = links.links if links is not None else ()
+    if links is not None and chain:
+        held = following(population, links, groups, w, held, spread)
+    slope, noise, scale = slope_of(population, groups, w, held, chain)
     free = np.flatnonzero(population.free)
     information = np.zeros((len(w), len(w)))
     for k in free:
         step = min(_STEP * scale[k], _LARGEST_STEP * max(1.0, abs(float(w[k]))))
         high, low = np.array(w, float), np.array(w, float)
         high[k], low[k] = high[k] + step, low[k] - step
-        difference = slope_of(population, groups, high, held)[0] - slope_of(population, groups, low, held)[0]
-        information[free, k] = difference[free] / (2 * step)
+        slopes = [slope_of(population, groups, at, held, chain)[0] for at in (high, low)]
+        information[free, k] = (slopes[0] - slopes[1])[free] / (2 * step)
     information = 0.5 * (information + information.T)
     left, left_noise = _left(slope[free], noise[np.ix_(free, free)], information[np.ix_(free, free)])
-    eta, spread = conditional_moments(population, groups, w, held)
     return Informed(np.asarray(w), value, slope, noise, information, left, left_noise, eta, spread)
 
 
+def following(
+    population: Population,
+    links: Links,
+    groups: Sequence[Group],
+    w: np.ndarray,
+    draws: Sequence[Draws],
+    spread: np.ndarray,
+) -> list[Draws]:
+    """The draws, made to go with the linked typical values: follow = (I - V Omega^-1) X.
+
+    Args:
+        population, links, groups: of the problem.
+        w: [n] where the draws were made.
+        draws: of each group.
+        spread: [n, q, q] conditional covariances V.
+    """
+    omega = np.asarray(population.omega(jnp.asarray(w)))
+    weight = np.eye(len(omega)) - spread @ np.linalg.pinv(omega)
+    follow = jnp.asarray(weight @ links.design)
+    origin = scales_of(population.layout, links.links, jnp.asarray(w))
+    places = [np.maximum(np.asarray(group.subjects), 0) for group in groups]
+    return [own._replace(follow=follow[at], origin=origin) for own, at in zip(draws, places, strict=True)]
+
+
 def slope_of(
-    population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws]
+    population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws], links: tuple[Link, ...] = ()
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slope [n] of half the objective and priors, its Monte Carlo covariance [n, n], and 1/sqrt(sum of squared scores) [n]."""
     layout, point = population.layout, jnp.asarray(w)
     size = len(w)
     slope, noise, squares = np.zeros(size), np.zeros((size, size)), np.zeros(size)
     for group, own in zip(groups, draws, strict=True):
-        found = score(group, layout, point, own, log_weights(group, layout, point, own))
+        found = score(group, layout, point, own, log_weights(group, layout, point, own, links), links)
         rows = np.asarray(group.subjects) >= 0
         each = np.asarray(found.slope)[rows]
         slope -= each.sum(axis=0)

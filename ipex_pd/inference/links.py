@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.inference.group import Group, Prediction
-from ipex_pd.inference.importance import subject_count
 from ipex_pd.inference.population import Layout, Population
+from ipex_pd.inference.sampling import subject_count
 
 Array = Any
 Scale = Literal["natural", "log", "search"]
@@ -60,11 +60,17 @@ class Links:
 
 
 def to_scale(layout: Layout, link: Link, w: Array) -> Array:
-    """t of a search vector [n]."""
+    """t [...] of search vectors [..., n]."""
     if link.scale == "search":
-        return w[link.theta]
-    value = layout.theta(w)[link.theta]
+        return w[..., link.theta]
+    value = layout.theta(w)[..., link.theta]
     return jnp.log(value) if link.scale == "log" else value
+
+
+def scales_of(layout: Layout, links: tuple[Link, ...], w: Array) -> Array:
+    """t [..., m] of all links, of search vectors [..., n]."""
+    parts = [to_scale(layout, link, w) for link in links]
+    return jnp.stack(parts, axis=-1) if parts else jnp.zeros((*w.shape[:-1], 0))
 
 
 def to_search(layout: Layout, link: Link, t: Array) -> Array:

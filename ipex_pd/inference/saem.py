@@ -7,7 +7,7 @@ smoothing (Polyak averaging). Typical values without a random effect take stocha
 where the conditional expectation of the complete-data score is zero: the maximum of the marginal likelihood.
 
 Smoothing goes on in rounds until the marginal score s and information I, both by importance sampling at the estimate,
-say that less than `tolerance` of the objective is left: s'I^-1 s < tolerance.
+say that less than `tolerance` of the objective is left: s'I^-1 s < tolerance. A few Newton steps w - I^-1 s end the search.
 
 Delyon, Lavielle & Moulines 1999, Ann Stat 27:94-128; Kuhn & Lavielle 2005, Comput Stat Data Anal 49:1020-1038.
 """
@@ -27,14 +27,15 @@ from ipex_pd.errors import UsageError
 from ipex_pd.inference.curvature import expand
 from ipex_pd.inference.expectation import Maximiser, Moments, newton_step
 from ipex_pd.inference.group import Group, Prediction
-from ipex_pd.inference.importance import ImportanceOptions, Marginal, subject_count
+from ipex_pd.inference.imp import polish
+from ipex_pd.inference.importance import ImportanceOptions, Marginal
 from ipex_pd.inference.information import Informed, inform
 from ipex_pd.inference.kernels import Chains, Moves, start, sweep
 from ipex_pd.inference.likelihood import minus2ll
-from ipex_pd.inference.links import find_links
+from ipex_pd.inference.links import Links, find_links
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.proposals import Approximation, begin, improve
-from ipex_pd.inference.sampling import Target, random_effects, row_keys, theta_rows, whiten, widened
+from ipex_pd.inference.sampling import Target, random_effects, row_keys, subject_count, theta_rows, whiten, widened
 
 Array = Any
 Progress = Callable[[str, int, np.ndarray], None]
@@ -49,7 +50,7 @@ class SaemOptions:
     """How SAEM searches.
 
     Attributes:
-        chains: Markov chains of each subject; 0 takes as many as make 100 rows.
+        chains: Markov chains of each subject; 0 takes as many as make 300 rows.
         explore: the most iterations with gain 1; fewer when the trace stands still.
         smooth: iterations of each round of smoothing.
         rounds: the most rounds.
@@ -58,6 +59,7 @@ class SaemOptions:
         exponent: of the gains k^-exponent of smoothing, above 1/2 and at most 1.
         moves: kernels of one sweep.
         tolerance: of the objective that may be left at the end.
+        polish: the most Newton steps on the importance-sampled score that end the search; 0 leaves the SAEM estimate.
         seed: of the chains.
         importance: how the objective, the score and the information at the end are sampled.
     """
@@ -65,12 +67,13 @@ class SaemOptions:
     chains: int = 0
     explore: int = 400
     smooth: int = 200
-    rounds: int = 4
+    rounds: int = 3
     cool: int = 100
     cooling: float = 0.95
     exponent: float = 0.7
-    moves: Moves = Moves()
-    tolerance: float = 0.1
+    moves: Moves = field(default_factory=Moves)
+    tolerance: float = 0.05
+    polish: int = 4
     seed: int = 1
     importance: ImportanceOptions = field(default_factory=ImportanceOptions)
 
@@ -157,7 +160,10 @@ class Plan(NamedTuple):
 
 
 def saem(
-    population: Population, groups: Sequence[Group], options: SaemOptions | None = None, progress: Progress | None = None
+    population: Population,
+    groups: Sequence[Group],
+    options: SaemOptions | None = None,
+    progress: Progress | None = None,
 ) -> StochasticFit:
     """Maximum likelihood (with priors: maximum a posteriori) by SAEM.
 
@@ -178,7 +184,7 @@ def saem(
     links = find_links(population, groups)
     maximiser = Maximiser.of(population, links)
     data, state = _prepare(maximiser, links.design, groups, options)
-    run = _Run(maximiser, options, data, state, progress)
+    run = _Run(maximiser, links, options, data, state, progress)
     informed = run.search()
     names = tuple(population.thetas[link.theta].name for link in links.links)
     return run.result(informed, names)
@@ -189,7 +195,7 @@ def _prepare(
 ) -> tuple[Data, State]:
     w, layout = jnp.asarray(maximiser.population.start), maximiser.population.layout
     total = subject_count(groups)
-    copies = options.chains or max(1, -(-100 // total))
+    copies = options.chains or max(1, -(-300 // total))
     wide = tuple(widened(group, copies) for group in groups)
     masks = [np.asarray(g.eta_mask)[np.asarray(g.subjects) >= 0] for g in groups]
     present = jnp.asarray(np.sum(np.concatenate(masks), axis=0).astype(float))
@@ -206,7 +212,9 @@ def _prepare(
 
 
 @partial(jax.jit, static_argnames=("maximiser", "moves"))
-def _iterate(maximiser: Maximiser, moves: Moves, data: Data, state: State, plan: Plan) -> tuple[State, tuple[Array, Array]]:
+def _iterate(
+    maximiser: Maximiser, moves: Moves, data: Data, state: State, plan: Plan
+) -> tuple[State, tuple[Array, Array]]:
     return jax.lax.scan(partial(_iteration, maximiser, moves, data), state, plan)
 
 
@@ -235,7 +243,9 @@ def _iteration(
     shift = maximiser.scales(moved) - maximiser.scales(w)
     return State(
         moved,
-        tuple(_follow(c, g, data, layout.factor(moved), e, shift) for c, g, e in zip(chains, data.wide, etas, strict=True)),
+        tuple(
+            _follow(c, g, data, layout.factor(moved), e, shift) for c, g, e in zip(chains, data.wide, etas, strict=True)
+        ),
         tuple(
             n._replace(centre=_recentred(g, data, layout.factor(moved), n.centre @ root.T, shift))
             for n, g in zip(near, data.groups, strict=True)
@@ -263,9 +273,7 @@ def _by_subject(group: Group, values: Array, into: Array) -> Array:
     return into.at[places].set(mean, mode="drop")
 
 
-def _moments(
-    maximiser: Maximiser, data: Data, w: Array, etas: list[Array], before: Moments, gain: Array
-) -> Moments:
+def _moments(maximiser: Maximiser, data: Data, w: Array, etas: list[Array], before: Moments, gain: Array) -> Moments:
     total, effects, _ = data.design.shape
     shift = maximiser.scales(w) - data.shift
     first, second = jnp.zeros((total, effects)), jnp.zeros((total, effects, effects))
@@ -336,9 +344,15 @@ class _Run:
     """The search on the host: blocks of iterations, their gains, and when to stop."""
 
     def __init__(
-        self, maximiser: Maximiser, options: SaemOptions, data: Data, state: State, progress: Progress | None
+        self,
+        maximiser: Maximiser,
+        links: Links,
+        options: SaemOptions,
+        data: Data,
+        state: State,
+        progress: Progress | None,
     ) -> None:
-        self.maximiser, self.options, self.data, self.state = maximiser, options, data, state
+        self.maximiser, self.links, self.options, self.data, self.state = maximiser, links, options, data, state
         self.progress = progress
         self.trace: list[np.ndarray] = []
         self.acceptance: list[np.ndarray] = []
@@ -364,6 +378,7 @@ class _Run:
             for _ in range(self.options.rounds):
                 self._smooth()
                 informed = self.inform()
+                informed = self._polished(informed)
                 if informed.left <= self.options.tolerance + informed.left_noise:
                     break
         except KeyboardInterrupt:
@@ -373,7 +388,14 @@ class _Run:
 
     def inform(self) -> Informed:
         population = self.maximiser.population
-        return inform(population, self.data.groups, self.estimate, self.options.importance)
+        return inform(population, self.data.groups, self.estimate, self.options.importance, self.links)
+
+    def _polished(self, informed: Informed) -> Informed:
+        options, population = self.options, self.maximiser.population
+        ended = polish(
+            population, self.data.groups, informed, self.links, options.importance, options.tolerance, options.polish
+        )
+        return ended[0]
 
     def _explore(self) -> None:
         options = self.options

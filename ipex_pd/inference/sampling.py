@@ -10,6 +10,7 @@ does not have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -104,3 +105,8 @@ def normals(keys: Array, shape: tuple[int, ...]) -> Array:
 def uniforms(keys: Array) -> Array:
     """Uniform numbers [rows], each row from its own key."""
     return jax.vmap(jax.random.uniform)(keys)
+
+
+def subject_count(groups: Sequence[Group]) -> int:
+    """Number of subjects of the dataset."""
+    return 1 + max(int(np.max(np.asarray(group.subjects))) for group in groups)

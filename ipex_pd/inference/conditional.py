@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.inference.group import Group, Prediction
-from ipex_pd.inference.likelihood import record_terms, rows_of
+from ipex_pd.inference.likelihood import Censoring, record_terms, rows_of
 
 Array = Any
 
@@ -24,11 +24,11 @@ class Reading(NamedTuple):
 
     Attributes:
         interaction: the residual variance follows eta, else it is that at eta = 0.
-        censoring: some records are censored (see `likelihood.record_terms`).
+        censoring: of the records (see `likelihood.record_terms`).
     """
 
     interaction: bool = True
-    censoring: bool = True
+    censoring: Censoring = "general"
 
 
 class Values(NamedTuple):

@@ -11,7 +11,7 @@ from ipex_pd.errors import UsageError, nearest_hint
 from ipex_pd.inference.binding import BoundProblem, bind
 from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance
 from ipex_pd.inference.individuals import describe
-from ipex_pd.inference.likelihood import has_censoring, has_events
+from ipex_pd.inference.likelihood import censoring_of, has_events
 from ipex_pd.inference.objectives import METHODS, method_for
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population
@@ -65,7 +65,7 @@ def objective_for(population: Population, bound: Bound, method: str, nodes: int 
     groups = tuple(bound.groups)
     name = method
     if method == "map":
-        name = "laplace" if any(has_censoring(g) or has_events(g) for g in groups) else "focei"
+        name = "laplace" if any(censoring_of(g) != "none" or has_events(g) for g in groups) else "focei"
     return Objective(population, groups, method_for(name, groups, nodes))
 
 

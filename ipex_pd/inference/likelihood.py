@@ -10,7 +10,7 @@ M3, M4: S. L. Beal, J Pharmacokinet Pharmacodyn 28 (2001) 481.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,8 @@ from ipex_pd.errors import RecordError
 from ipex_pd.inference.group import Group, Prediction
 
 Array = Any
+Censoring = Literal["none", "one_sided", "general"]
+"""No censored record; only with an open end and without a floor (M3); any."""
 
 
 class Rows(NamedTuple):
@@ -72,10 +74,14 @@ def minus2ll(group: Group, theta: Array, eta: Array) -> Array:
     return jnp.sum(record_terms(group, group.predict(theta, eta)), axis=-1)
 
 
-def has_censoring(group: Group) -> bool:
-    """Whether any record is censored or has a floor; for data that are at hand, not traced."""
-    cut = (np.asarray(group.cens) != 0) | np.isfinite(np.asarray(group.floor))
-    return bool(np.any(cut & np.asarray(group.mask)))
+def censoring_of(group: Group) -> Censoring:
+    """What censoring a group's records have; for data that are at hand, not traced."""
+    mask, cens = np.asarray(group.mask), np.asarray(group.cens)
+    cut = (cens != 0) & mask
+    floors = np.isfinite(np.asarray(group.floor)) & mask
+    if floors.any() or bool(np.any(cut & np.isfinite(np.asarray(group.limit)))):
+        return "general"
+    return "one_sided" if cut.any() else "none"
 
 
 def has_events(group: Group) -> bool:
@@ -83,20 +89,27 @@ def has_events(group: Group) -> bool:
     return bool(np.any(np.asarray(group.direct) & np.asarray(group.mask)))
 
 
-def record_terms(group: Group, prediction: Prediction, censoring: bool = True) -> Array:
+def record_terms(group: Group, prediction: Prediction, censoring: Censoring = "general") -> Array:
     """[B, N] -2 log likelihood of every record, 0 in padding; the Jacobian of a transform is part of it.
 
     Args:
         group: subjects.
         prediction: what the model says of their records.
-        censoring: False where `has_censoring` says that there is none: a much smaller program.
+        censoring: as `censoring_of` says: the less there is, the smaller is the program.
     """
     rows = rows_of(group, prediction)
     usual = jnp.log(rows.variance) + (group.y - rows.mean) ** 2 / rows.variance + group.jacobian
-    if censoring:
+    if censoring == "one_sided":
+        usual = jnp.where(group.cens == 0, usual, _one_sided_terms(group, rows))
+    elif censoring == "general":
         usual = _censored_terms(group, rows, usual)
     value = jnp.where(group.direct, prediction.minus2ll, usual)
     return jnp.where(group.mask, value, 0.0)
+
+
+def _one_sided_terms(group: Group, rows: Rows) -> Array:
+    sign = jnp.where(group.cens < 0, -1.0, 1.0)
+    return -2.0 * log_ndtr(sign * (group.y - rows.mean) / jnp.sqrt(rows.variance))
 
 
 def _censored_terms(group: Group, rows: Rows, normal: Array) -> Array:

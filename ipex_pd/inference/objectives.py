@@ -41,7 +41,7 @@ from ipex_pd.inference.conditional import (
 from ipex_pd.inference.conditional import along as along_z
 from ipex_pd.inference.conditional import expected_information as information
 from ipex_pd.inference.group import Group
-from ipex_pd.inference.likelihood import has_censoring, has_events, record_terms, rows_of
+from ipex_pd.inference.likelihood import Censoring, censoring_of, has_events, record_terms, rows_of
 from ipex_pd.inference.modes import find_modes
 from ipex_pd.inference.population import Layout
 
@@ -59,13 +59,13 @@ class Method:
     Attributes:
         name: one of the table above.
         exact: search for modes with the exact Hessian (records that are not normal).
-        censoring: some records are censored.
+        censoring: of the records.
         nodes: of the quadrature, per random effect.
     """
 
     name: MethodName
     exact: bool = False
-    censoring: bool = False
+    censoring: Censoring = "none"
     nodes: int = 9
 
     @property
@@ -91,7 +91,9 @@ def method_for(name: str, groups: tuple[Group, ...], nodes: int = 9) -> Method:
     if name not in METHODS:
         raise UsageError(f"`{name}` is not an objective", code="method.unknown", rule=nearest_hint(name, METHODS))
     direct = any(has_events(g) for g in groups)
-    censored = any(has_censoring(g) for g in groups)
+    kinds = {censoring_of(g) for g in groups}
+    censoring: Censoring = "general" if "general" in kinds else "one_sided" if "one_sided" in kinds else "none"
+    censored = censoring != "none"
     if (direct or censored) and name in ("fo", "foce", "focei"):
         raise UsageError(
             f"`{name}` cannot honour {'event endpoints' if direct else 'censored records (M3, M4, intervals)'}",
@@ -108,7 +110,7 @@ def method_for(name: str, groups: tuple[Group, ...], nodes: int = 9) -> Method:
             cure="Use fewer nodes, laplace or imp",
         )
     exact = direct or censored or name in ("laplace", "agq")
-    return Method(name, exact, censored, nodes)  # type: ignore[arg-type]
+    return Method(name, exact, censoring, nodes)  # type: ignore[arg-type]
 
 
 class Evaluated(NamedTuple):

@@ -34,7 +34,7 @@ class Formula:
 def group(function, y, inputs, etas, mask=None, **changes) -> Group:
     """A group of measured records; `changes` replace its fields."""
     y = np.asarray(y, float)
-    rows, records = y.shape
+    rows = len(y)
     fields = {
         "subjects": np.arange(rows),
         "y": y,
@@ -183,10 +183,8 @@ def pheno(model: str = "real") -> Case:
             (*thetas, Theta("variance", 1.30865e-2, 0.0)), diagonal(eta_cl=3.09626e-2, eta_v=3.1128e-2)
         )
         return Case(population, (group(_pheno_real, seen["DV"], inputs, 2, mask),))
-    if model == "base":
-        start = (4.69307e-3, 1.00916, 1.3241e-2, 3.09626e-2, 3.1128e-2)
-    else:
-        start = (1.05e-2, 1.05, 4e-2, 0.4, 0.25)
+    starts = {"base": (4.69307e-3, 1.00916, 1.3241e-2, 3.09626e-2, 3.1128e-2), "FO": (1.05e-2, 1.05, 4e-2, 0.4, 0.25)}
+    start = starts[model]
     population = Population(
         (Theta("cl", start[0], 0.0), Theta("v", start[1], 0.0), Theta("variance", start[2], 0.0)),
         diagonal(eta_cl=start[3], eta_v=start[4]),

@@ -9,9 +9,11 @@ _HOME = {
     "IpexError": "errors",
     "catalogue": "records.library",
     "compare": "planning.comparison",
+    "fit": "inference.estimation",
     "load_drug": "records.library",
     "load_parameters": "records.library",
     "load_patient": "records.library",
+    "load_problem": "records.library",
     "load_regimen": "records.library",
     "measure": "simulation.measuring",
     "simulate": "simulation.simulation",
@@ -24,11 +26,13 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from ipex_pd.errors import IpexError as IpexError
+    from ipex_pd.inference.estimation import fit as fit
     from ipex_pd.planning.comparison import compare as compare
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_drug as load_drug
     from ipex_pd.records.library import load_parameters as load_parameters
     from ipex_pd.records.library import load_patient as load_patient
+    from ipex_pd.records.library import load_problem as load_problem
     from ipex_pd.records.library import load_regimen as load_regimen
     from ipex_pd.report.html import write_report as write_report
     from ipex_pd.simulation.measuring import measure as measure

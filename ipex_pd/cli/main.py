@@ -17,6 +17,8 @@ from ipex_pd.cli.check import check
 from ipex_pd.cli.cohort import cohort
 from ipex_pd.cli.compare import compare
 from ipex_pd.cli.equations import equations
+from ipex_pd.cli.fit import fit
+from ipex_pd.cli.replay import replay
 from ipex_pd.cli.simulate import simulate
 from ipex_pd.cli.validate import validate
 from ipex_pd.errors import IpexError, UsageError
@@ -31,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, compare, validate, equations, check, catalogue, cohort):
+for command in (simulate, compare, validate, equations, check, catalogue, cohort, fit, replay):
     app.command()(command)
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Tag, model_validator
 
 from ipex_pd.records.formulas import Formula, FormulaText
-from ipex_pd.records.record import Name, Record, fault
+from ipex_pd.records.record import Name, Number, Record, fault
 
 PREDICTION = "prediction"
 """The name of the prediction inside a residual error written as a formula."""
@@ -100,7 +100,7 @@ def _listed(terms: tuple[str, ...]) -> str:
 
 
 class Transform(Record):
-    """A transform h of observation and prediction.
+    """A transform h of observation and prediction; `log` alone may be written as a word.
 
     ```
     log          h(y) = log y
@@ -114,7 +114,12 @@ class Transform(Record):
     """
 
     kind: Literal["log", "box_cox", "yeo_johnson"]
-    shape: float | None = None
+    shape: Number | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")
     def _shape(self) -> Transform:

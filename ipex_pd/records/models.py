@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.formulas import Formula, FormulaText, parse_formula
@@ -16,6 +16,14 @@ from ipex_pd.records.record import Name, Record, fault
 
 TIME = "time"
 """The name of the record's time in formulas, in the unit of the data."""
+
+
+def _described(kinetics: Any) -> dict[str, dict[str, Any]]:
+    """What kinetics fill in; faulty ones are told where they stand, and fill in something harmless here."""
+    try:
+        return Kinetics.model_validate(kinetics).description()
+    except ValidationError:
+        return Kinetics(disposition=1).description()
 
 
 def _unit_text(value: Any) -> Any:
@@ -90,8 +98,7 @@ class StructuralModel(Record):
             if key in given and not given[key]:
                 given[key] = {}
         if given.get("kinetics") is not None:
-            kinetics = Kinetics.model_validate(given["kinetics"])
-            for key, filled in kinetics.description().items():
+            for key, filled in _described(given["kinetics"]).items():
                 if not given.get(key):
                     given[key] = filled
         names = list(given["compartments"]) if isinstance(given.get("compartments"), Mapping) else []

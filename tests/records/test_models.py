@@ -111,6 +111,12 @@ def test_kinetics_do_not_take_other_compartments_or_fewer_parameters():
         model({"kinetics": {"disposition": 1}, "parameters": {"clearance": Q}})
 
 
+def test_faulty_kinetics_are_told_where_they_stand():
+    with pytest.raises(RecordError, match="`dispositon` is not a key") as told:
+        model({"kinetics": {"dispositon": 1}})
+    assert told.value.where.strip() == "kinetics.dispositon"
+
+
 def test_a_response_takes_the_concentration_of_the_kinetics_before():
     joined = compose([library.load_model("one_compartment_oral"), library.load_model("indirect_response_3")])
     assert joined.compartments == ("depot", "central", "response")

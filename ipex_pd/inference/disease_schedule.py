@@ -75,11 +75,11 @@ def join(patients: Sequence[Patient], regimens: Sequence[Regimen], until: Sequen
         until: day [day] of each child's last observation.
 
     Raises:
-        SimulationError: a dose that follows trough levels.
+        SimulationError: a dose before the last observation that follows trough levels.
         RecordError: doses by size for a child without one, or a drug or route that the records do not know.
     """
-    for patient, regimen in zip(patients, regimens, strict=True):
-        _require_given(regimen)
+    for patient, regimen, end in zip(patients, regimens, until, strict=True):
+        _require_given(regimen, end)
         individuals.require_size(individuals.as_population(patient), regimen)
     names = dict.fromkeys(drug for regimen in regimens for drug in regimen.drugs)
     drugs = {name: load_drug(name) for name in names}
@@ -99,14 +99,14 @@ def join(patients: Sequence[Patient], regimens: Sequence[Regimen], until: Sequen
     )
 
 
-def _require_given(regimen: Regimen) -> None:
+def _require_given(regimen: Regimen, until: float) -> None:
     for order in regimen.orders:
-        if order.titration is not None:
+        if order.titration is not None and order.given and order.start < until:
             raise SimulationError(
                 f"`{order.drug}` follows trough levels",
                 where=regimen.name,
                 rule="Data are explained by doses as they were given, not by a plan that would have changed them",
-                cure="Write the doses that were given (for a simulation: `ipex_pd.simulation.cohort_histories.as_given`)",
+                cure="Write the doses given (of a simulation: `ipex_pd.simulation.cohort_histories.as_given`)",
             )
 
 
@@ -148,8 +148,7 @@ def _joined(schedules: Sequence[Schedule], until: float) -> Schedule:
 
 def _rows(schedule: Schedule, orders: dict[Order, int]) -> Iterator[tuple[tuple[int, float], _Row]]:
     """Rows of one child by order; the end of an order that another of the same kind continues is left out."""
-    which = [orders.setdefault(order, len(orders)) for order in schedule.orders]
-    place = [which[k] for k in schedule.order]
+    place = [orders.setdefault(schedule.orders[k], len(orders)) for k in schedule.order]
     going = {(k, round(t, 9)) for k, t, n in zip(place, schedule.times, schedule.per_day, strict=True) if n > 0}
     columns = (place, schedule.times, schedule.amount, schedule.duration, schedule.per_day)
     for k, time, amount, duration, often in zip(*columns, strict=True):

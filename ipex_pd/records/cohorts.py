@@ -161,8 +161,15 @@ def _child(child: CohortChild, path: Path) -> tuple[Patient, Regimen]:
     return patient, regimen
 
 
-def read_table(path: str | os.PathLike[str], further: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | os.PathLike[str], further: Mapping[str, str] | None = None, *, optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """A table of observations as text, columns known.
+
+    Args:
+        path: of the CSV file.
+        further: columns beside those of `COLUMNS`, with their meanings.
+        optional: required columns that may be missing here.
 
     Raises:
         RecordError: no such file, or a column that the dictionary lacks.
@@ -184,7 +191,7 @@ def read_table(path: str | os.PathLike[str], further: Mapping[str, str] | None =
                 cure="Rename it, or describe it under `columns`",
             )
     for column in _REQUIRED:
-        if column not in frame.columns:
+        if column not in frame.columns and column not in optional:
             raise RecordError(f"column `{column}` is missing", where=where, rule=f"It holds the {COLUMNS[column]}")
     return frame
 

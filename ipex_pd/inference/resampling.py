@@ -1,9 +1,9 @@
 """The bootstrap of subjects: the fit repeated on subjects drawn with replacement, stratum by stratum.
 
 A replicate is the objective with every subject counted as often as it was drawn, so the programs of the fit serve it.
-It depends on the seed and its number alone. Intervals are percentiles, and BCa (B. Efron, J Am Stat Assoc 82 (1987) 171)
-with the acceleration from the infinitesimal jackknife: a subject's influence is -H^-1 g of the fit, turned to natural
-values. Replicates that failed or ended at a boundary are counted and told; intervals are given with and without them.
+It depends on the seed and its number alone. Intervals are percentiles, and BCa (B. Efron, J Am Stat Assoc 82 (1987)
+171) with the acceleration from the infinitesimal jackknife: a subject's influence is -H^-1 g of the fit, turned to
+natural values. Replicates that failed or ended at a boundary are counted and told; intervals are given with and without them.
 """
 
 from __future__ import annotations

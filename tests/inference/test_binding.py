@@ -180,6 +180,30 @@ def test_covariates_that_change_rule_the_interval_that_ends_at_their_record():
         np.testing.assert_allclose(own, subject.dv[subject.observed], rtol=6e-5)  # five printed digits
 
 
+def test_every_dosing_scenario_of_nonmem_through_a_problem():
+    folder = reference("events")
+    problem = {
+        "name": "events",
+        "description": "Doses with lag, bioavailability, modelled duration, steady state and resets",
+        "folder": str(folder),
+        "data": {
+            "file": "events.csv",
+            "columns": {"dv": "CP"},
+            "covariates": ["LAGT", "BIOAV", "DUR2"],
+            "drop": ["MODE", "RAT2"],
+        },
+        "model": "one_compartment_oral",
+        "parameters": {"clearance": 1.1, "volume_central": 20, "absorption_rate": 1.5, "sd": 1},
+        "doses": {"central": {"lag": "LAGT", "bioavailability": "BIOAV", "duration": "DUR2"}},
+        "endpoints": {"cp": {"prediction": "1000 * concentration", "error": {"model": "additive", "additive": "sd"}}},
+    }
+    bound = bind(from_data(EstimationProblem, problem))
+    assert len(bound.subjects) == 14
+    for own, subject in zip(predicted(bound, np.zeros((14, 0))), bound.subjects, strict=True):
+        expected = subject.dv[subject.observed]  # five printed digits
+        np.testing.assert_allclose(own, expected, rtol=6e-5, atol=1e-9, err_msg=f"scenario {subject.id}")
+
+
 @pytest.fixture(scope="module")
 def pair() -> BoundProblem:
     return bind(library.load_problem("synthetic_indirect_response"))

@@ -1,4 +1,4 @@
-"""Model to straight-line array code: the only door from sympy to jax.
+"""Model to straight-line array code: the door from sympy to jax (`reduction` uses it to leave equations out).
 
 Expressions that depend on parameters alone are computed once for a patient (`CompiledModel.prepare`), common
 subexpressions are shared, integer powers are multiplications. Every operation is elementwise over patients.

@@ -12,7 +12,8 @@ def valley(x):
 
 @pytest.mark.parametrize("algorithm", ["bfgs", "l-bfgs-b"])
 def test_the_valley_is_followed_to_its_end(algorithm):
-    found = minimise(valley, np.array([-1.2, 1.0, 0.5]), algorithm=algorithm, stopping=Stopping(gradient=1e-7, decrease=1e-14))
+    stopping = Stopping(gradient=1e-7, decrease=1e-14)
+    found = minimise(valley, np.array([-1.2, 1.0, 0.5]), algorithm=algorithm, stopping=stopping)
     np.testing.assert_allclose(found.x, 1.0, atol=1e-5)
     assert found.converged
     assert found.value == min(step.value for step in found.trace)

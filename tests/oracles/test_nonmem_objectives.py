@@ -117,7 +117,7 @@ def test_acop_table_to_the_printed_digits():
     np.testing.assert_allclose(described("acop").eta, etas.loc[first, ["ETA1", "ETA2"]].to_numpy(), atol=2e-5)
 
 
-# nlmixr2's FOCEI estimates of theophylline (12 subjects), its OFV, and Laplace and the marginal by an independent script.
+# nlmixr2's FOCEI estimates of theophylline (12 subjects) and OFV; Laplace and the marginal by an independent script.
 NLMIXR2 = (0.464451132923658, 1.01204689833242, 3.45997310165565, 0.693839405708945)
 NLMIXR2_OMEGA = np.diag([0.404625391044372, 0.0687956048901995, 0.019222348721803])
 

@@ -1,7 +1,7 @@
 """Objectives of Y. Wang, J Pharmacokinet Pharmacodyn 34 (2007) 575, Table 2, closed forms on ten subjects.
 
-FO, FOCE and FOCEI as printed there and by NONMEM (three decimals, in nlmixr2est's tests); Laplace and the exact marginal
-(Gauss-Hermite with 41 nodes) by an independent script.
+FO, FOCE and FOCEI as printed there and by NONMEM (three decimals, in nlmixr2est's tests); Laplace and the exact
+marginal (Gauss-Hermite with 41 nodes) by an independent script.
 """
 
 import numpy as np

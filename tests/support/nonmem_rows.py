@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 REFERENCE = next(
-    (p / "shared" / "reference" for p in Path(__file__).resolve().parents if (p / "shared" / "reference").is_dir()), None
+    (p / "shared" / "reference" for p in Path(__file__).resolve().parents if (p / "shared" / "reference").is_dir()),
+    None,
 )
 
 

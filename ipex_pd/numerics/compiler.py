@@ -1,6 +1,6 @@
 """Model to straight-line array code: the door from sympy to jax (`reduction` uses it to leave equations out).
 
-Expressions that depend on parameters alone are computed once for a patient (`CompiledModel.prepare`), common
+Expressions that depend on parameters alone are computed once for a patient (`CompiledModel.prepare_rates`), common
 subexpressions are shared, integer powers are multiplications. Every operation is elementwise over patients.
 """
 
@@ -206,6 +206,7 @@ class Block:
         return [evaluate(e, env) for _, e in self.constants]
 
     def __call__(self, env: Environment, prepared: Sequence[Array] | None = None) -> list[Array]:
+        """The results, from the values of all other symbols."""
         values = self.prepare(env) if prepared is None else prepared
         env.update(zip((s for s, _ in self.constants), values, strict=True))
         for symbol, expression in self.shared:

@@ -9,6 +9,7 @@ _HOME = {
     "IpexError": "errors",
     "catalogue": "records.library",
     "compare": "planning.comparison",
+    "diagnose": "inference.diagnostics.summary",
     "fit": "inference.estimation",
     "load_drug": "records.library",
     "load_parameters": "records.library",
@@ -18,6 +19,7 @@ _HOME = {
     "measure": "simulation.measuring",
     "simulate": "simulation.simulation",
     "virtual_population": "simulation.population",
+    "write_fit_report": "report.fit_html",
     "write_report": "report.html",
 }
 
@@ -26,6 +28,7 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from ipex_pd.errors import IpexError as IpexError
+    from ipex_pd.inference.diagnostics.summary import diagnose as diagnose
     from ipex_pd.inference.estimation import fit as fit
     from ipex_pd.planning.comparison import compare as compare
     from ipex_pd.records.library import catalogue as catalogue
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from ipex_pd.records.library import load_patient as load_patient
     from ipex_pd.records.library import load_problem as load_problem
     from ipex_pd.records.library import load_regimen as load_regimen
+    from ipex_pd.report.fit_html import write_fit_report as write_fit_report
     from ipex_pd.report.html import write_report as write_report
     from ipex_pd.simulation.measuring import measure as measure
     from ipex_pd.simulation.population import virtual_population as virtual_population

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ipex_pd.errors import OutputError
@@ -64,7 +64,14 @@ def render_fit_report(diagnostics: Diagnostics) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["coded"] = _coded
     return environment.get_template("fit_report.html").render(_content(diagnostics))
+
+
+def _coded(text: str) -> Markup:
+    """Text in which `names` are shown as code."""
+    parts = [str(escape(part)) for part in text.split("`")]
+    return Markup("".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)))
 
 
 def _content(diagnostics: Diagnostics) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ipex_pd.report.fit_axes import CENSORED, OBSERVED, PREDICTED, dress, grid, logarithmic, panel, points
@@ -14,6 +15,7 @@ from ipex_pd.report.fit_axes import CENSORED, OBSERVED, PREDICTED, dress, grid, 
 Numbers = NDArray[np.float64]
 
 PAGE = 6
+_DECADE = 10.0
 
 
 def individual_figures(
@@ -25,7 +27,7 @@ def individual_figures(
         table: records of one endpoint (`Diagnostics.table`).
         subject: number of the subject of each of these records.
         curves: predictions between records of the same endpoint (`diagnostics.tables.curves`).
-        log: logarithmic value axis.
+        log: logarithmic value axis for subjects whose values span more than a decade.
     """
     who = np.unique(subject)
     pages = []
@@ -41,12 +43,21 @@ def individual_figures(
             spot.plot(line["TIME"], line["IPRED"], color=PREDICTED, linewidth=1.2)
             points(spot, np.where(cens == 0, x, np.nan), y)
             points(spot, np.where(cens != 0, x, np.nan), y, colour=CENSORED, marker="v")
-            if log:
+            spot.xaxis.set_major_locator(MaxNLocator(4))
+            if log and _wide(np.concatenate([y, line["IPRED"].to_numpy(float)])):
                 logarithmic(spot)
+            else:
+                spot.yaxis.set_major_locator(MaxNLocator(4))
         for spare in axes[len(chosen) :]:
             spare.set_axis_off()
         pages.append(figure)
     return pages
+
+
+def _wide(values: Numbers) -> bool:
+    """Whether positive values span more than a decade."""
+    positive = values[values > 0]
+    return len(positive) > 1 and float(positive.max() / positive.min()) > _DECADE
 
 
 def trace_figure(values: Sequence[float]) -> Figure:

@@ -47,9 +47,7 @@ def synopsis(diagnostics: Diagnostics) -> list[str]:
     ]
     vague = [name for name, value in fit.eta_shrinkage.items() if value > _LOOSE]
     if vague:
-        told.append(
-            f"Shrinkage above {_LOOSE:.0f} % ({', '.join(vague)}): plots of these random effects say little of subjects."
-        )
+        told.append(f"Shrinkage above {_LOOSE:.0f} % ({', '.join(vague)}): plots of these random effects say little.")
     return [sentence for sentence in told if sentence]
 
 
@@ -129,8 +127,8 @@ def check_words(diagnostics: Diagnostics) -> str:
         told.append(
             "Black lines are the 5th, 50th and 95th percentiles of the observations, bands the "
             f"{100 * diagnostics.options.level:g} % intervals of the same percentiles over "
-            f"{diagnostics.options.replicates} simulated datasets. A line that leaves its band says that the model does "
-            "not describe that part of the data. Prediction correction takes out what doses, covariates and times "
+            f"{diagnostics.options.replicates} simulated datasets. A line that leaves its band says that the model "
+            "does not describe that part of the data. Prediction correction takes out what doses, covariates and times "
             "explain. Where more records are censored than a percentile leaves room for, it is not drawn."
         )
     if diagnostics.survival_checks:

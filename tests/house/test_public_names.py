@@ -19,6 +19,7 @@ def test_public_list_is_pinned():
         "IpexError",
         "catalogue",
         "compare",
+        "diagnose",
         "fit",
         "load_drug",
         "load_parameters",
@@ -28,6 +29,7 @@ def test_public_list_is_pinned():
         "measure",
         "simulate",
         "virtual_population",
+        "write_fit_report",
         "write_report",
     ]
 

@@ -87,7 +87,7 @@ def _starts(values: Numbers, counts: NDArray[np.int64], clusters: int) -> NDArra
     first = np.concatenate([[0.0], np.cumsum(counts * values)])
     second = np.concatenate([[0.0], np.cumsum(counts * values**2)])
     begin, end = fine[:, None], ends[None, :]
-    mass = np.maximum(weight[end] - weight[begin], 1e-300)
+    mass = np.where(end > begin, weight[end] - weight[begin], 1.0)
     spread = second[end] - second[begin] - (first[end] - first[begin]) ** 2 / mass
     cost = np.where(end > begin, np.maximum(spread, 0.0), np.inf)
     best = cost[0]

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def endpoint_of(name: str, asked: AsMeasured | written.Continuous | written.Even
         SimulationError: an error model, transform or kind of measurement for which the disease has no likelihood.
     """
     if isinstance(asked, AsMeasured):
-        return measured_endpoint(item, asked.prediction)
+        return replace(measured_endpoint(item, asked.prediction), censoring=asked.censoring)
     if isinstance(asked, written.Event):
         _require(isinstance(item.error, clinic.Survival), name, "an event", "`death` is the event of a cohort")
         return Endpoint(name, "event", asked.hazard, cumulative=asked.cumulative_hazard)

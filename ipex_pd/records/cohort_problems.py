@@ -48,10 +48,12 @@ class AsMeasured(Record):
     Attributes:
         kind: `measured`.
         prediction: in the unit of the measurement; the quantity that it reads when left out.
+        censoring: `m3` takes the probability to lie beyond the limit, `m1` leaves censored rows out.
     """
 
     kind: Literal["measured"]
     prediction: FormulaText | None = None
+    censoring: Literal["m1", "m3"] = "m3"
 
 
 def _kind(value: Any) -> str:

@@ -98,7 +98,7 @@ def draw_cohort(
         simulation = simulate(one, plan.regimen, output_times=plan.days, options=SolverOptions(audit="off"))
         given = plan.regimen
         if any(order.titration is not None for order in given.orders):
-            given = as_given(given, simulation)
+            given = as_given(given, simulation).model_copy(update={"description": "What the child was given."})
         rows = _seen(simulation, plan, child + 1, _seed(seed, child))
         entries.append(_entry(child + 1, one.patients[0], given, plan))
         tables.append(rows)

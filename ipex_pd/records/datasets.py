@@ -100,12 +100,13 @@ class Dataset:
         return sum(int(subject.observed.sum()) for subject in self.subjects)
 
 
-def read_dataset(spec: DataSpec, folder: str | os.PathLike[str] = ".") -> Dataset:
+def read_dataset(spec: DataSpec, folder: str | os.PathLike[str] = ".", *, planned: bool = False) -> Dataset:
     """Read and check a dataset.
 
     Args:
         spec: the data section.
         folder: where its file is relative to.
+        planned: a study that has not been made: observations without a DV count as samples, with a DV of 1.
 
     Raises:
         DataError: what is wrong, all of it in `findings`; the message names the first few.
@@ -114,6 +115,8 @@ def read_dataset(spec: DataSpec, folder: str | os.PathLike[str] = ".") -> Datase
     found = Notebook(spec.file)
     table = read_table(spec, Path(folder), found)
     rows = read_rows(spec, table, found)
+    if planned:
+        _plan(rows)
     check_events(rows, found)
     covariates = read_covariates(rows, found)
     found.stop_on_errors()
@@ -137,6 +140,15 @@ def load_dataset(path: str | os.PathLike[str], spec: Mapping[str, Any] | DataSpe
     if isinstance(spec, DataSpec):
         return read_dataset(spec.model_copy(update={"file": place.name}), place.parent)
     return read_dataset(default_spec(place.name, spec), place.parent)
+
+
+def _plan(rows: DataRows) -> None:
+    """Observations without a DV become samples; one that a column MDV leaves out (1, 100, 101) stays out."""
+    kept = np.isin(rows["mdv"], (1, 100, 101)) & ("mdv" not in rows.inferred)
+    empty = (rows["evid"] == 0) & ~rows.given["dv"] & ~kept
+    rows.values["dv"] = np.where(empty, 1.0, rows["dv"])
+    rows.values["mdv"] = np.where(empty, 0.0, rows["mdv"])
+    rows.given["dv"] = rows.given["dv"] | empty
 
 
 def _quantify(rows: DataRows) -> None:

@@ -120,14 +120,15 @@ class Search:
         for _ in range(_ROUNDS):
             self._warm = first.modes
             if len(self.free):
-                w, first = self._approached(w, first)
-                minimum = self._minimise(w, first, self.free, _FINE)
+                minimum = self._approached(w, first)
+                if minimum is None:
+                    minimum = self._minimise(w, first, self.free, _FINE)
                 trace += [step.value for step in minimum.trace]
                 w = self._whole(w, minimum.x, self.free)
                 converged, outcome = minimum.converged, minimum.outcome
                 iterations += minimum.iterations
                 interrupted = outcome.startswith("interrupted")
-            first, difference = self.settle(w)
+            first, difference = self.settle(w, brief=interrupted)
             if interrupted or difference <= 1e-3 or not len(self.free):
                 break
         hessian = np.full((len(self.free), len(self.free)), np.nan)
@@ -135,9 +136,16 @@ class Search:
             w, first, 0.0, converged, outcome, iterations, 0, tuple(trace), difference, hessian, (), interrupted
         )
 
-    def settle(self, w: np.ndarray) -> tuple[Evaluation, float]:
-        """The objective at w with the better modes of several starts, and how far it was from the carried one."""
+    def settle(self, w: np.ndarray, brief: bool = False) -> tuple[Evaluation, float]:
+        """The objective at w with the better modes of several starts, and how far it was from the carried one.
+
+        Args:
+            w: [n] search vector.
+            brief: only with the modes that the search carried along.
+        """
         warm = self._at(w, self._warm)
+        if brief:
+            return warm, 0.0
         cold = self._at(w, None)
         best = self._better(w, warm, cold)
         if not best.found.all():
@@ -161,18 +169,22 @@ class Search:
             for sign in (1.0, -1.0)
         ]
 
-    def _approached(self, w: np.ndarray, first: Evaluation) -> tuple[np.ndarray, Evaluation]:
-        """Typical values moved, covariances held, where the start explains the subjects by unlikely effects only.
+    def _approached(self, w: np.ndarray, first: Evaluation) -> Minimum | None:
+        """Where a start explains the subjects by unlikely effects only: a search that begins with typical values alone.
 
         Otherwise a search far from the data lets variances grow without end instead of moving typical values.
         """
         thetas = self.free[self.free < self.objective.population.layout.thetas]
         squares = self.objective.gather([z**2 for z in first.modes]).mean(0)
         if not len(thetas) or squares.max(initial=0.0) < _UNLIKELY:
-            return w, first
-        minimum = self._minimise(w, first, thetas, _COARSE)
-        there = self._whole(w, minimum.x, thetas)
-        return there, self._at(there, self._warm)
+            return None
+        coarse = self._minimise(w, first, thetas, _COARSE)
+        there = self._whole(w, coarse.x, thetas)
+        if coarse.outcome.startswith("interrupted"):
+            x = there[self.free] / self.scale[self.free]
+            return replace(coarse, x=x)
+        fine = self._minimise(there, self._at(there, self._warm), self.free, _FINE)
+        return replace(fine, trace=coarse.trace + fine.trace, iterations=coarse.iterations + fine.iterations)
 
     def _minimise(self, w: np.ndarray, first: Evaluation, free: np.ndarray, stopping: Stopping) -> Minimum:
         scale = self.scale[free]
@@ -218,9 +230,12 @@ class Search:
     def _finished(self, found: Found, start: float, restarts: tuple[float, ...], interrupted: bool) -> Found:
         w, at, hessian, outcome, converged = found.w, found.at, found.hessian, found.outcome, found.converged
         if len(self.free) and not interrupted:
-            w, at, hessian, left = self._polished(w, at)
-            if left <= self.options.gradient:
-                outcome, converged = "the gradient is zero", True
+            try:
+                w, at, hessian, left = self._polished(w, at)
+                if left <= self.options.gradient:
+                    outcome, converged = "the gradient is zero", True
+            except KeyboardInterrupt:
+                interrupted, outcome, converged = True, "interrupted before polishing", False
         return Found(
             w=w,
             at=at,

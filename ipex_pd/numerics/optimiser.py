@@ -144,8 +144,8 @@ def minimise(
     value, gradient = search(start)
     if not math.isfinite(value):
         raise UsageError("the objective is not finite where the search starts", code="optimiser.start")
-    search.accept(start, value, gradient)
     try:
+        search.accept(start, value, gradient)
         if algorithm == "bfgs":
             outcome = _bfgs(search, stop, curvature)
         elif algorithm == "adam":

@@ -7,7 +7,7 @@ from nonmem_problems import Case, wang
 from toy_groups import SIMPLE, THETAS, censored, toy
 
 from ipex_pd.errors import SimulationError, UsageError
-from ipex_pd.inference.estimation import fit
+from ipex_pd.inference.estimation import fit, objective_for
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population, Prior, Theta
 
@@ -42,8 +42,6 @@ def test_a_fit_ends_at_a_minimum_that_is_found_again(found):
 
 
 def test_no_direction_leads_down(problem, found):
-    from ipex_pd.inference.estimation import objective_for
-
     objective = objective_for(SIMPLE, problem, "foce")
     for unit in np.eye(len(found.w)):
         for step in (-0.02, 0.02):
@@ -115,8 +113,8 @@ def test_a_tight_prior_holds_its_parameter(problem):
 
 
 def test_an_interrupt_keeps_the_best(problem):
-    def stop(step, value, gradient):
-        if step == 2:
+    def stop(stage):
+        if stage.iteration == 2:
             raise KeyboardInterrupt
 
     found = fit(problem, "foce", progress=stop)

@@ -79,6 +79,6 @@ def test_a_far_start_comes_to_the_same_modes():
 
 def test_the_toy_is_what_it_says():
     inputs = {"t": np.ones((1, 1)), "occasion": np.zeros((1, 1), int)}
-    mean, variance = decay(inputs, np.array([[0.5, 2.0, 0.5, 0.1, 0.2]]), np.zeros((1, 2)))
-    np.testing.assert_allclose(mean, np.exp(-0.5))
-    np.testing.assert_allclose(variance, (0.1 + 0.2 * np.exp(-0.5)) ** 2)
+    mean, variance = decay(inputs, np.array([[0.5, 2.0, 0.25, 0.1, 0.2]]), np.zeros((1, 2)))
+    np.testing.assert_allclose(mean, 0.5 + 1.5 * np.exp(-0.5))
+    np.testing.assert_allclose(variance, (0.1 + 0.2 * (0.5 + 1.5 * np.exp(-0.5))) ** 2)

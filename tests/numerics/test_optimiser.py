@@ -16,7 +16,7 @@ def test_the_valley_is_followed_to_its_end(algorithm):
     found = minimise(valley, np.array([-1.2, 1.0, 0.5]), algorithm=algorithm, stopping=stopping)
     np.testing.assert_allclose(found.x, 1.0, atol=1e-5)
     assert found.converged
-    assert found.value == min(step.value for step in found.trace)
+    assert found.value <= min(step.value for step in found.trace)
 
 
 def test_adam_comes_near():

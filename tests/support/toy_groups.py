@@ -16,10 +16,10 @@ OCCASION = np.array([0, 0, 0, 1, 1, 1])
 
 
 def decay(inputs, theta, eta):
-    """f = a b exp(-k t), k = k0 exp(eta1 + kappa of the occasion), a = a0 + eta2; sd = add + prop f."""
+    """f = a (b + (1 - b) exp(-k t)), k = k0 exp(eta1 + kappa of the occasion), a = a0 + eta2; sd = add + prop f."""
     kappa = eta[:, 2:][:, inputs["occasion"][0]] if eta.shape[1] > 2 else 0.0
     k = theta[:, :1] * jnp.exp(eta[:, :1] + kappa)
-    f = (theta[:, 1:2] + eta[:, 1:2]) * theta[:, 2:3] * jnp.exp(-k * inputs["t"])
+    f = (theta[:, 1:2] + eta[:, 1:2]) * (theta[:, 2:3] + (1.0 - theta[:, 2:3]) * jnp.exp(-k * inputs["t"]))
     return f, (theta[:, 3:4] + theta[:, 4:5] * f) ** 2
 
 
@@ -34,7 +34,7 @@ class Correlated(Formula):
 THETAS = (
     Theta("k", 0.3, 0.0),
     Theta("a", 10.0),
-    Theta("b", 0.8, 0.0, 1.0, scale="logit"),
+    Theta("b", 0.1, 0.0, 1.0, scale="logit"),
     Theta("add", 0.2, 0.0),
     Theta("prop", 0.1, 0.0),
 )
@@ -61,7 +61,7 @@ def correlated(subjects=5, seed=4, etas=2):
     return toy(subjects, seed, etas, partner=partner, correlated=True, predictor=Correlated(decay))
 
 
-def censored(subjects=5, seed=5, etas=2, limit=1.5):
+def censored(subjects=5, seed=5, etas=2, limit=2.0):
     """The same group with records below a limit of quantification, above 0."""
     plain = toy(subjects, seed, etas)
     below = plain.y < limit

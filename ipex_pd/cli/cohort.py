@@ -20,7 +20,7 @@ def cohort(
     varies: Annotated[
         str, typer.Option("--varies", metavar="NAMES", help="Parameters that differ, with commas; all when empty.")
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of that name.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write a synthetic cohort: virtual children, mixed treatments, sparse measurements with errors, and the truth.
@@ -32,8 +32,8 @@ def cohort(
     """
     from ipex_pd.simulation.cohort import draw_cohort
 
-    if not force and any((out / f"{name}{end}").exists() for end in (".yaml", ".csv", "_truth.csv")):
-        raise OutputError(f"`{name}` is already there", where=str(out), cure="Choose another --name, or add --force")
+    if not overwrite and any((out / f"{name}{end}").exists() for end in (".yaml", ".csv", "_truth.csv")):
+        raise OutputError(f"`{name}` is already there", where=str(out), cure="Choose another --name, or add --overwrite")
     chosen = [word.strip() for word in varies.split(",") if word.strip()] or None
     with console.progress("Treating", children, quiet=json) as advance:
         drawn = draw_cohort(

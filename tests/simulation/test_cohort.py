@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ipex_pd as ipx
+from ipex_pd.cli.main import run
 from ipex_pd.errors import SimulationError, UsageError
 from ipex_pd.numerics.solve import SolverOptions
 from ipex_pd.records.cohorts import load_cohort
@@ -91,3 +92,10 @@ def test_what_cannot_be_drawn_is_refused():
     course = ipx.simulate(child, ipx.load_regimen("untreated"), days=20, options=FAST)
     with pytest.raises(SimulationError, match="the simulation is of `untreated`"):
         as_given(ipx.load_regimen("sirolimus"), course)
+
+
+def test_the_command_does_not_write_over_a_cohort(tmp_path, capsys):
+    (tmp_path / "synthetic_ipex.csv").write_text("ID\n")
+    assert run(["cohort", "--children", "1", "--out", str(tmp_path)]) == 1
+    assert "Choose another --name, or add --overwrite" in capsys.readouterr().err.replace("\n", " ")
+    assert (tmp_path / "synthetic_ipex.csv").read_text() == "ID\n"

@@ -2,8 +2,8 @@
 
 An end of the interval lies where the objective, minimised over all other parameters, is above its minimum by the
 quantile of chi-square with one degree of freedom (3.84 for 95 %). The signed root of the rise is nearly linear in the
-parameter, so that ends are found by regula falsi (Illinois) on it. A parameter whose rise stays below is told as such: practically
-not identifiable on that side (A. Raue et al., Bioinformatics 25 (2009) 1923).
+parameter, so that ends are found by regula falsi (Illinois) on it. A parameter whose rise stays below is told as such:
+practically not identifiable on that side (A. Raue et al., Bioinformatics 25 (2009) 1923).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Profiles:
         level: of the intervals.
         rise: of the objective at their ends.
         profiles: in the order asked for; those done when the user interrupted.
+        again: the objective of a search from the estimates with nothing held, less that of the fit.
         interrupted: by the user.
     """
 
@@ -88,6 +89,7 @@ class Profiles:
     level: float
     rise: float
     profiles: tuple[Profile, ...]
+    again: float
     interrupted: bool = False
 
     def __getitem__(self, name: str) -> Profile:
@@ -118,7 +120,7 @@ class Profiles:
     def lower(self) -> float:
         """The lowest objective found less that of the fit: below zero where the fit was not at its minimum."""
         rises = [float(np.nanmin(p.points["rise"])) for p in self.profiles]
-        return min([0.0, *rises])
+        return float(np.nanmin([0.0, self.again, *rises]))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -170,12 +172,13 @@ def profile(
             )
     rise = float(chi2.ppf(level, 1))
     done: list[Profile] = []
+    again = near.search().value - fit.value
     try:
         for name in names:
             done.append(_Path(near, name, rise, progress).profile())
     except KeyboardInterrupt:
-        return Profiles(fit, level, rise, tuple(done), interrupted=True)
-    return Profiles(fit, level, rise, tuple(done))
+        return Profiles(fit, level, rise, tuple(done), again, interrupted=True)
+    return Profiles(fit, level, rise, tuple(done), again)
 
 
 @dataclass(frozen=True)

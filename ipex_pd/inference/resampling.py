@@ -3,7 +3,8 @@
 A replicate is the objective with every subject counted as often as it was drawn, so the programs of the fit serve it.
 It depends on the seed and its number alone. Intervals are percentiles, and BCa (B. Efron, J Am Stat Assoc 82 (1987)
 171) with the acceleration from the infinitesimal jackknife: a subject's influence is -H^-1 g of the fit, turned to
-natural values. Replicates that failed or ended at a boundary are counted and told; intervals are given with and without them.
+natural values. Replicates that failed or ended at a boundary are counted and told; intervals are given with and
+without them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ipex_pd.inference.strata import Stratify, resampled, strata_of
 from ipex_pd.inference.verdict import at_bounds
 
 _SCHEMA = 1
+_NEAR = 1e-3
 
 Told = Callable[[int, "Replicate"], None]
 """Told of every replicate: how many are done, and the replicate."""
@@ -285,8 +287,22 @@ def _repeated(near: Reestimation, strata: tuple[str, ...], seed: int, number: in
     found = near.search(weights=resampled(strata, seed, number))
     if found.interrupted:
         return None
-    bounds = at_bounds(near.objective, found.w) if math.isfinite(found.value) else ()
+    bounds = boundaries(near, found.w) if math.isfinite(found.value) else ()
     return Replicate(number, found.w, found.value, found.converged, found.outcome, bounds)
+
+
+def boundaries(near: Reestimation, w: np.ndarray) -> tuple[str, ...]:
+    """Names of values at a bound, and of variances and bounded values a thousand times nearer to it than in the fit."""
+    population, fit = near.fit.population, near.fit
+    natural = natural_and_slopes(population.layout, w)[0]
+    found = set(at_bounds(near.objective, w))
+    for i, name in enumerate(population.names):
+        ends = population.thetas[i].search_bounds if i < len(population.thetas) else (0.0, math.inf)
+        measured = i < len(population.thetas) or "," not in name
+        for end in filter(math.isfinite, ends):
+            if population.free[i] and measured and abs(natural[i] - end) < _NEAR * abs(fit.estimates[i] - end):
+                found.add(name)
+    return tuple(name for name in population.names if name in found)
 
 
 def acceleration(fit: Fit) -> np.ndarray:

@@ -5,7 +5,8 @@ Random effects are sampled non-centred. With z standard normal and eta = L z, th
     z_i = c_i + S_i xi_i - L^-1 D_i (t - t0),
 
 c and S S' the normal approximation at the start, t the linked typical values (see `links`) and D_i their pull on the
-conditional distribution (see `importance.Draws`): constants and shifts, so that the density is that of z. xi is then near
+conditional distribution (see `importance.Draws`): constants and shifts, so that the density is that of z. xi is then
+near
 standard normal for rich and for sparse data alike.
 
 This module and `priors` are the door to numpyro, which is needed for this method alone.
@@ -297,8 +298,9 @@ def _result(posterior: _Posterior, kept: list[_Record], options: NutsOptions, in
     worst = (np.nanmax(tables[0]), np.nanmin(tables[1]), np.nanmin(tables[2]))
     fine = worst[0] < R_HAT and min(worst[1:]) > EFFECTIVE and not diverging.any() and fraction > ENERGY
     words = (
-        f"{'Interrupted; ' if interrupted else ''}{'converged' if fine else 'not converged'}: {chains} chains of {count} draws, "
-        f"largest R-hat {worst[0]:.3f}, smallest effective sizes {worst[1]:.0f} (bulk) and {worst[2]:.0f} (tail), "
+        f"{'Interrupted; ' if interrupted else ''}{'converged' if fine else 'not converged'}: "
+        f"{chains} chains of {count} draws, largest R-hat {worst[0]:.3f}, "
+        f"smallest effective sizes {worst[1]:.0f} (bulk) and {worst[2]:.0f} (tail), "
         f"{int(diverging.sum())} divergences, {saturated:.1%} of trees full, E-BFMI {fraction:.2f}"
     )
     return Posterior(

@@ -1,6 +1,7 @@
 """Diagnostics of Markov chains: rank-normalised split R-hat, bulk and tail effective sample sizes, energy.
 
-Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, Bayesian Anal 16:667-718; energy: Betancourt 2016, arXiv:1604.00695.
+Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, Bayesian Anal 16:667-718; energy: Betancourt 2016,
+arXiv:1604.00695.
 The autocorrelations are those of numpyro.diagnostics.
 """
 
@@ -28,7 +29,8 @@ def split(draws: np.ndarray) -> np.ndarray:
 
 
 def r_hat(draws: np.ndarray) -> float:
-    """The larger of the rank-normalised split R-hat of the draws [chains, draws] and of their distance from the median."""
+    """The larger of the rank-normalised split R-hat of the draws [chains, draws] and of their distance from the
+    median."""
     folded = np.abs(draws - np.median(draws))
     return max(_plain_r_hat(split(rank_normalised(values))) for values in (draws, folded))
 

@@ -12,6 +12,7 @@ from ipex_pd.inference.binding import BoundProblem, bind
 from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance
 from ipex_pd.inference.individuals import describe
 from ipex_pd.inference.likelihood import censoring_of, has_events
+from ipex_pd.inference.methods import STOCHASTIC, stochastic
 from ipex_pd.inference.objectives import METHODS, method_for
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population
@@ -23,7 +24,7 @@ from ipex_pd.inference.verdict import judge
 from ipex_pd.records.individual import Individual
 from ipex_pd.records.problems import EstimationProblem
 
-FIT_METHODS = (*METHODS, "map")
+FIT_METHODS = (*METHODS, *STOCHASTIC, "map")
 
 
 def fit(
@@ -38,7 +39,8 @@ def fit(
     Args:
         problem: as loaded, or bound to its data.
         method: `fo`, `foce`, `focei`, `laplace`, `agq` (adaptive Gauss-Hermite: the exact marginal likelihood of few
-            random effects), `pooled` (no random effects), or `map` (population values as they are, modes only).
+            random effects), `saem`, `imp` (importance-sampling EM; both end where the exact marginal likelihood is
+            highest), `pooled` (no random effects), or `map` (population values as they are, modes only).
         options: of the search and the covariance step.
         progress: told of every step. A KeyboardInterrupt keeps the best estimates.
         start: [n] search vector to start from instead of the problem's start values.
@@ -56,7 +58,10 @@ def fit(
     bound: Bound = bind(problem) if isinstance(problem, EstimationProblem) else problem
     population = _population_for(bound.population, method)
     objective = objective_for(population, bound, method, chosen.nodes)
-    found = Search(objective, chosen, progress).run(population.start if start is None else np.asarray(start, float))
+    if method in STOCHASTIC:
+        found = stochastic(method, objective, chosen, progress, start)
+    else:
+        found = Search(objective, chosen, progress).run(population.start if start is None else np.asarray(start, float))
     return conclude(bound, objective, found, method, chosen, time.perf_counter() - begun)
 
 
@@ -64,7 +69,7 @@ def objective_for(population: Population, bound: Bound, method: str, nodes: int 
     """The objective of a method. Raises: UsageError."""
     groups = tuple(bound.groups)
     name = method
-    if method == "map":
+    if method == "map" or method in STOCHASTIC:
         name = "laplace" if any(censoring_of(g) != "none" or has_events(g) for g in groups) else "focei"
     return Objective(population, groups, method_for(name, groups, nodes))
 

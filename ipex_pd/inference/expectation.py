@@ -1,10 +1,13 @@
 """The M-step of EM methods, from moments of the random effects and slopes of the records.
 
-Linked typical values (see `links`) and covariances have closed forms. With psi_i = eta_i + X_i (t - t0) the random effects
+Linked typical values (see `links`) and covariances have closed forms. With psi_i = eta_i + X_i (t - t0) the random
+effects
 counted from where the search started, only psi's moments are kept:
 
     t     = t0 + (sum X'Omega^-1 X)^-1 sum X'Omega^-1 E psi                     (generalised least squares)
-    Omega = mean of E (psi - X(t - t0))(psi - X(t - t0))', block by block
+    Omega = mean of E (psi - X(t - t0))(psi - X(t - t0))', block by block; with an inverse-Wishart prior (degrees,
+    scale)
+            the sum and the scale, over the number, the degrees, the size and 1
 
 All other typical values take Newton steps on the expected complete-data log likelihood; a prior enters either step as
 its log density. Delyon, Lavielle & Moulines 1999, Ann Stat 27:94-128; Kuhn & Lavielle 2005.
@@ -78,7 +81,7 @@ class Maximiser:
 
     @property
     def has_priors(self) -> bool:
-        """Whether a typical value has a prior."""
+        """Whether a typical value has a prior; that of a covariance stands in its closed form."""
         return any(theta.prior is not None for theta in self.population.thetas)
 
     def move_links(self, w: Array, design: Array, shift: Array, moments: Moments) -> Array:
@@ -137,6 +140,9 @@ class Maximiser:
                 places = [corner + size * r for r in range(repeats)]
                 total = sum((spread[p : p + size, p : p + size] for p in places), start=jnp.zeros((size, size)))
                 having = sum((present[p] for p in places), start=jnp.zeros(()))
+                if block.prior is not None:
+                    total = total + jnp.asarray(block.prior.scale)
+                    having = having + block.prior.degrees + size + 1
                 before = jnp.exp(w[at : at + size])
                 w = w.at[at : at + entries].set(_packed(total / jnp.maximum(having, 1.0), before, cooling))
             at, corner = at + entries, corner + size * repeats

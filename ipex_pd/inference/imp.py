@@ -1,6 +1,7 @@
 """Importance-sampling EM, and Newton steps on the importance-sampled score that end every stochastic search.
 
-Each EM iteration draws the random effects anew from proposals fitted to the conditional distributions (with common random
+Each EM iteration draws the random effects anew from proposals fitted to the conditional distributions (with common
+random
 numbers), takes weighted moments and maximises (see `expectation`). When the objective stands still, or after the given
 number of iterations, Newton steps with the observed information go on until s'I^-1 s is below the tolerance.
 """
@@ -60,7 +61,8 @@ class ImpOptions:
 
 @dataclass(frozen=True)
 class Climb:
-    """What importance-sampling EM found: the marginal likelihood at its end, the way there, and whether it was stopped."""
+    """What importance-sampling EM found: the marginal likelihood at its end, the way there, and whether it was
+    stopped."""
 
     informed: Informed
     trace: np.ndarray
@@ -68,6 +70,17 @@ class Climb:
     links: Links
     steps: int
     interrupted: bool
+
+    def words(self, tolerance: float) -> str:
+        """How it ended."""
+        left, noise = self.informed.left, self.informed.left_noise
+        head = "interrupted" if self.interrupted else "converged" if left <= tolerance + noise else "not converged"
+        return (
+            f"{head} after {len(self.objectives)} EM iterations and {self.steps} Newton steps: by the score and "
+            f"information at the estimate the objective could fall by {left:.3g} "
+            f"(Monte Carlo error alone: {noise:.2g}; "
+            f"Monte Carlo error of the objective: {self.informed.marginal.error:.2g})"
+        )
 
 
 def imp(

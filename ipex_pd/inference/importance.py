@@ -2,9 +2,12 @@
 
     L_i = integral p(y_i | eta) p(eta) d eta  ~  (1/K) sum_k w_ik,    w_ik = p(y_i | eta_ik) p(eta_ik) / q_i(eta_ik)
 
-The proposal q_i mixes a multivariate t at the conditional mode, with location and covariance adapted to a pilot sample, and
-a share of the prior, so that weights stay bounded (defensive mixture: Owen & Zhou 2000, J Am Stat Assoc 95:135-143). With
-the draws held, the estimate is a smooth function of the parameters; its slope is the weighted complete-data score (Fisher's
+The proposal q_i mixes a multivariate t at the conditional mode, with location and covariance adapted to a pilot
+sample, and
+a share of the prior, so that weights stay bounded (defensive mixture: Owen & Zhou 2000, J Am Stat Assoc 95:135-143).
+With
+the draws held, the estimate is a smooth function of the parameters; its slope is the weighted complete-data score
+(Fisher's
 identity), d log L_i = sum_k w_ik d log p(y_i, eta_ik) / sum_k w_ik.
 """
 
@@ -72,8 +75,10 @@ class ImportanceOptions:
 class Draws(NamedTuple):
     """Random effects of a group, and how they move with the linked typical values t (see `links`).
 
-    At parameters w the draws are eta - follow (t(w) - origin): a shift, which leaves the density they were drawn with as
-    it is. With follow = (I - V Omega^-1) X, V the conditional covariance, they go with the conditional distribution (exactly
+    At parameters w the draws are eta - follow (t(w) - origin): a shift, which leaves the density they were drawn
+    with as
+    it is. With follow = (I - V Omega^-1) X, V the conditional covariance, they go with the conditional distribution
+    (exactly
     so where that is normal), which takes most of the noise out of scores and informations.
 
     Attributes:
@@ -170,7 +175,8 @@ def log_joint(group: Group, layout: Layout, w: Array, eta: Array) -> Array:
 
 
 class _Chunks(NamedTuple):
-    """The group and the shifts widened to a chunk of draws; all draws [chunks, rows, ...], filled up to whole chunks."""
+    """The group and the shifts widened to a chunk of draws; all draws [chunks, rows, ...], filled up to whole
+    chunks."""
 
     group: Group
     copies: int
@@ -213,7 +219,8 @@ def log_weights(group: Group, layout: Layout, w: Array, draws: Draws, links: tup
 
 
 class Score(NamedTuple):
-    """Slopes [B, n] of the log marginal likelihoods by the whole search vector, their Monte Carlo variances [B, n, n]."""
+    """Slopes [B, n] of the log marginal likelihoods by the whole search vector, their Monte Carlo variances [B, n,
+    n]."""
 
     slope: Array
     variance: Array
@@ -253,7 +260,7 @@ def normalised(logs: Array) -> Array:
     return jnp.exp(logs - jax.scipy.special.logsumexp(logs, axis=0))
 
 
-@jax.jit
+@partial(jax.jit)
 def adapt(near: Approximation, mask: Array, z: Array, logs: Array) -> Approximation:
     """The approximation moved to weighted moments of a pilot sample, as far as its effective size [B] carries them."""
     weights = normalised(logs)
@@ -284,7 +291,8 @@ def propose(group: Group, layout: Layout, w: Array, options: ImportanceOptions, 
         own = jax.random.fold_in(key, number + 1)
         pilot, z = draw(group, layout, w, near, own, samples=options.samples, share=options.defensive)
         near = adapt(near, mask, z, log_weights(group, layout, w, pilot))
-    return draw(group, layout, w, near, key, samples=options.samples, share=options.defensive)[0]
+    final: Draws = draw(group, layout, w, near, key, samples=options.samples, share=options.defensive)[0]
+    return final
 
 
 def marginal(
@@ -321,7 +329,8 @@ def marginal(
 
 
 def _summary(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-2 log mean weight, its Monte Carlo standard error by the delta method, and the effective sample size; all [B]."""
+    """-2 log mean weight, its Monte Carlo standard error by the delta method, and the effective sample size; all
+    [B]."""
     top = logs.max(axis=0)
     weights = np.exp(logs - np.where(np.isfinite(top), top, 0.0))
     mean, samples = weights.mean(axis=0), logs.shape[0]

@@ -1,7 +1,9 @@
 """Score and observed information of the marginal likelihood, by importance sampling with the draws held.
 
-The score is Fisher's identity on weighted draws; the information is its central difference with the same draws, which is
-Louis' formula (1982, J R Stat Soc B 44:226-233) without writing out its terms. Both are those of half the objective, with
+The score is Fisher's identity on weighted draws; the information is its central difference with the same draws,
+which is
+Louis' formula (1982, J R Stat Soc B 44:226-233) without writing out its terms. Both are those of half the objective,
+with
 the priors.
 """
 
@@ -49,6 +51,7 @@ class Informed:
         left: s'I^-1 s, how far the objective could fall; NaN when the information is not positive definite.
         left_noise: its expectation by Monte Carlo error alone.
         eta, eta_variance: [n, q], [n, q, q] conditional means and covariances of the random effects.
+        slopes: [subjects, n] of the log marginal likelihood of each subject.
     """
 
     w: np.ndarray
@@ -60,6 +63,7 @@ class Informed:
     left_noise: float
     eta: np.ndarray
     eta_variance: np.ndarray
+    slopes: np.ndarray
 
 
 def inform(
@@ -96,7 +100,8 @@ def inform(
         information[free, k] = (slopes[0] - slopes[1])[free] / (2 * step)
     information = 0.5 * (information + information.T)
     left, left_noise = _left(slope[free], noise[np.ix_(free, free)], information[np.ix_(free, free)])
-    return Informed(np.asarray(w), value, slope, noise, information, left, left_noise, eta, spread)
+    each = slopes_of(population, groups, w, held, chain)[0]
+    return Informed(np.asarray(w), value, slope, noise, information, left, left_noise, eta, spread, each)
 
 
 def following(
@@ -123,25 +128,30 @@ def following(
     return [own._replace(follow=follow[at], origin=origin) for own, at in zip(draws, places, strict=True)]
 
 
-def slope_of(
+def slopes_of(
     population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws], links: tuple[Link, ...] = ()
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope [n] of half the objective and priors, its Monte Carlo covariance [n, n], and 1/sqrt(sum of squared scores) [n]."""
-    layout, point = population.layout, jnp.asarray(w)
-    size = len(w)
-    slope, noise, squares = np.zeros(size), np.zeros((size, size)), np.zeros(size)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes [subjects, n] of the log marginal likelihoods, and the Monte Carlo covariance [n, n] of their sum."""
+    layout, point, size = population.layout, jnp.asarray(w), len(w)
+    slopes, noise = np.zeros((subject_count(groups), size)), np.zeros((size, size))
     for group, own in zip(groups, draws, strict=True):
         found = score(group, layout, point, own, log_weights(group, layout, point, own, links), links)
         rows = np.asarray(group.subjects) >= 0
-        each = np.asarray(found.slope)[rows]
-        slope -= each.sum(axis=0)
+        slopes[np.asarray(group.subjects)[rows]] = np.asarray(found.slope)[rows]
         noise += np.asarray(found.variance)[rows].sum(axis=0)
-        squares += (each**2).sum(axis=0)
-    if any(theta.prior is not None for theta in population.thetas):
-        slope += 0.5 * np.asarray(jax.grad(population.penalty)(point))
-    free = population.free
-    scale = 1.0 / np.sqrt(np.where(free & (squares > 0), squares, 1.0))
-    return np.where(free, slope, 0.0), noise, scale
+    return np.where(population.free, slopes, 0.0), noise
+
+
+def slope_of(
+    population: Population, groups: Sequence[Group], w: np.ndarray, draws: Sequence[Draws], links: tuple[Link, ...] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slope [n] of half the objective and priors, its Monte Carlo covariance, and 1/sqrt(sum of squared scores) [n]."""
+    slopes, noise = slopes_of(population, groups, w, draws, links)
+    total, squares = -slopes.sum(axis=0), (slopes**2).sum(axis=0)
+    if any(t.prior for t in population.thetas) or any(b.prior for b in population.blocks):
+        total = total + 0.5 * np.asarray(jax.grad(population.penalty)(jnp.asarray(w)))
+    scale = 1.0 / np.sqrt(np.where(squares > 0, squares, 1.0))
+    return np.where(population.free, total, 0.0), noise, scale
 
 
 def _left(slope: np.ndarray, noise: np.ndarray, information: np.ndarray) -> tuple[float, float]:

@@ -1,9 +1,12 @@
 """Metropolis-Hastings kernels for the random effects of all subjects and chains at once.
 
 Four kinds, used in turn: draws from the prior; independent draws from the normal approximation with the tails of a
-Student distribution (Karimi, Lavielle & Moulines 2020); random walks of all effects along that approximation; random walks
-of one effect after another (both as in Kuhn & Lavielle 2005, Comput Stat Data Anal 49:1020-1038). The scales of the walks
-are adapted for each subject by Robbins-Monro steps towards the acceptance of Roberts & Rosenthal 2001 (Stat Sci 16:351-367).
+Student distribution (Karimi, Lavielle & Moulines 2020); random walks of all effects along that approximation; random
+walks
+of one effect after another (both as in Kuhn & Lavielle 2005, Comput Stat Data Anal 49:1020-1038). The scales of the
+walks
+are adapted for each subject by Robbins-Monro steps towards the acceptance of Roberts & Rosenthal 2001 (Stat Sci
+16:351-367).
 """
 
 from __future__ import annotations

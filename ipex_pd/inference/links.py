@@ -1,6 +1,7 @@
 """Which typical values shift a random effect, found by asking the model.
 
-A typical value theta is linked to the random effect j when, on the scale t(theta) = theta, log theta or its search value,
+A typical value theta is linked to the random effect j when, on the scale t(theta) = theta, log theta or its search
+value,
 adding d to t does to the predictions of every subject i what adding d x_i to eta_ij does, whatever theta and eta are
 (mu-referencing; a covariate coefficient has x_i = the subject's covariate). EM methods then move t in closed form.
 
@@ -116,7 +117,8 @@ def find_links(population: Population, groups: Sequence[Group], seed: int = 0) -
 
 def _candidates(population: Population) -> list[int]:
     """Random effects between subjects whose variance is not zero."""
-    places, corner = [], 0
+    places: list[int] = []
+    corner = 0
     for block in population.blocks:
         size = len(block.names)
         if block.occasions == 0 and np.any(block.start):

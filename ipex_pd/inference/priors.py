@@ -1,4 +1,5 @@
-"""Prior distributions of a full Bayesian fit: those that were written, and weakly informative ones in words for the rest.
+"""Prior distributions of a full Bayesian fit: those that were written, and weakly informative ones in words for the
+rest.
 
 Nothing is flat: an improper prior on a variance can give an improper posterior (Gelman 2006, Bayesian Anal 1:515-534,
 who recommends half-normal or half-t priors on standard deviations). The widths of the defaults are assumed.
@@ -16,7 +17,7 @@ from numpyro.distributions import LKJCholesky
 from numpyro.distributions.transforms import CorrCholeskyTransform
 
 from ipex_pd.errors import UsageError
-from ipex_pd.inference.population import Layout, Population, Theta
+from ipex_pd.inference.population import InverseWishart, Layout, OmegaBlock, Population, Theta
 
 Array = Any
 
@@ -27,14 +28,16 @@ WIDE = 2.0
 SPREAD = 2.5
 """Scale of the half-normal prior of a standard deviation of a random effect, in units of its start."""
 LKJ = 2.0
-"""Concentration of the prior of correlations (Lewandowski, Kurowicka & Joe 2009): 1 is uniform, more is nearer to none."""
+"""Concentration of the prior of correlations (Lewandowski, Kurowicka & Joe 2009): 1 is uniform, more is nearer to
+none."""
 
 
 @dataclass(frozen=True)
 class Parameters:
     """The free population parameters as unconstrained numbers x, their priors, and the way to a search vector.
 
-    x holds the search values of the estimated thetas, then for every estimated block the log standard deviations and the
+    x holds the search values of the estimated thetas, then for every estimated block the log standard deviations and
+    the
     unconstrained correlations.
     """
 
@@ -63,7 +66,8 @@ class Parameters:
             parts.append(np.log(sd))
             if size > 1:
                 parts.append(np.asarray(CorrCholeskyTransform()._inverse(jnp.asarray(factor / sd[:, None]))))
-        return np.concatenate(parts)
+        joined: np.ndarray = np.concatenate(parts)
+        return joined
 
     def search(self, x: Array) -> tuple[Array, Array]:
         """The search vector [n] and the log prior density of x, traceable."""
@@ -77,7 +81,8 @@ class Parameters:
         for names, at in self._blocks():
             size = len(names)
             entries = size * (size + 1) // 2
-            part, own = _block(x[place : place + entries], size, self._scales(names))
+            prior = self._block_of(names).prior
+            part, own = _block(x[place : place + entries], size, self._scales(names), prior)
             w, density = w.at[at : at + entries].set(part), density + own
             place += entries
         return w, density
@@ -92,13 +97,22 @@ class Parameters:
         return found
 
     def _scales(self, names: tuple[str, ...]) -> np.ndarray:
-        block = next(b for b in self.population.blocks if b.names == names)
-        return SPREAD * np.sqrt(np.diagonal(np.array(block.start, float)))
+        scales: np.ndarray = SPREAD * np.sqrt(np.diagonal(np.array(self._block_of(names).start, float)))
+        return scales
+
+    def _block_of(self, names: tuple[str, ...]) -> OmegaBlock:
+        found: OmegaBlock = next(block for block in self.population.blocks if block.names == names)
+        return found
 
     def words(self) -> tuple[str, ...]:
         """The prior of every estimated parameter, a sentence each."""
         said = [_theta_words(self.population.thetas[k]) for k in self.thetas]
         for names, _ in self._blocks():
+            if (prior := self._block_of(names).prior) is not None:
+                said.append(
+                    f"covariance of {', '.join(names)}: inverse-Wishart, {prior.degrees:g} degrees (as written)"
+                )
+                continue
             for name, scale in zip(names, self._scales(names), strict=True):
                 said.append(f"sd({name}): half-normal with scale {scale:.4g} (assumed: {SPREAD:g} times its start)")
             if len(names) > 1:
@@ -108,7 +122,8 @@ class Parameters:
     def without_prior(self) -> tuple[str, ...]:
         """Names of the estimated parameters whose prior is a default."""
         own = [t for k in self.thetas if (t := self.population.thetas[k]).prior is None]
-        return (*(t.name for t in own), *(f"omega({n})" for names, _ in self._blocks() for n in names))
+        blocks = [names for names, _ in self._blocks() if self._block_of(names).prior is None]
+        return (*(t.name for t in own), *(f"omega({n})" for names in blocks for n in names))
 
 
 def _theta_density(layout: Layout, w: Array, k: int, theta: Theta) -> Array:
@@ -144,18 +159,25 @@ def _theta_words(theta: Theta) -> str:
     return f"{inside}: log-normal with median {away:g} (from its start) and sd of the log {WIDTH:g} (assumed)"
 
 
-def _block(x: Array, size: int, scales: np.ndarray) -> tuple[Array, Array]:
+def _block(x: Array, size: int, scales: np.ndarray, prior: InverseWishart | None) -> tuple[Array, Array]:
     """The entries of a block in the search vector, and the log prior density of its unconstrained numbers."""
     log_sd = x[:size]
     sd = jnp.exp(log_sd)
-    density = jnp.sum(log_sd - 0.5 * (sd / scales) ** 2)
+    correlation, density = jnp.eye(size), jnp.zeros(())
+    if size > 1:
+        transform = CorrCholeskyTransform()
+        correlation = transform(x[size:])
+        # The uniform LKJ density holds the Jacobian from the correlations to their factor.
+        concentration = LKJ if prior is None else 1.0
+        density = density + transform.log_abs_det_jacobian(x[size:], correlation)
+        density = density + LKJCholesky(size, concentration).log_prob(correlation)
+    factor = sd[:, None] * correlation
+    if prior is None:
+        density = density + jnp.sum(log_sd - 0.5 * (sd / scales) ** 2)
+    else:
+        density = density - 0.5 * prior.minus2log(factor) + (size + 1) * jnp.sum(log_sd)
     if size == 1:
         return log_sd, density
-    transform = CorrCholeskyTransform()
-    correlation = transform(x[size:])
-    density = density + transform.log_abs_det_jacobian(x[size:], correlation)
-    density = density + LKJCholesky(size, LKJ).log_prob(correlation)
-    factor = sd[:, None] * correlation
     own = jnp.diagonal(factor)
     row, column = np.tril_indices(size, -1)
     return jnp.concatenate([jnp.log(own), (factor / own[:, None])[row, column]]), density

@@ -1,6 +1,7 @@
 """Normal approximations of the conditional distributions of the random effects.
 
-The centre is found by Levenberg-Marquardt steps, the precision is the identity (the prior of z) and the curvature of the
+The centre is found by Levenberg-Marquardt steps, the precision is the identity (the prior of z) and the curvature of
+the
 linearised model. Both serve as proposals only: nothing downstream rests on their being exact. Proposals of this kind in
 SAEM: Karimi, Lavielle & Moulines 2020, Comput Stat Data Anal 141:123-138.
 """
@@ -43,7 +44,8 @@ class Approximation(NamedTuple):
 
     def widened(self, copies: int) -> Approximation:
         """The rows repeated, as `sampling.widened` repeats those of a group."""
-        return jax.tree.map(lambda leaf: jnp.tile(leaf, (copies,) + (1,) * (leaf.ndim - 1)), self)
+        parts = (jnp.tile(leaf, (copies,) + (1,) * (leaf.ndim - 1)) for leaf in self)
+        return Approximation(*parts)
 
 
 def begin(target: Target, centre: Array | None = None) -> Approximation:
@@ -71,6 +73,7 @@ def improve(target: Target, near: Approximation, steps: int) -> Approximation:
         kept = jax.tree.map(partial(_choose, better), (trial, there), (near.centre, here))
         return (Approximation(kept[0], kept[1].curvature, damping), kept[1]), None
 
+    last: Approximation
     (last, _), _ = jax.lax.scan(step, (near, unknown), None, length=steps + 1)
     return last
 

@@ -1,13 +1,15 @@
 """Stochastic approximation EM.
 
-Iteration k samples the random effects by a sweep of Metropolis-Hastings kernels, takes their moments into a running average
+Iteration k samples the random effects by a sweep of Metropolis-Hastings kernels, takes their moments into a running
+average
 with gain g_k, and maximises (see `expectation`). Gains are 1 while the search explores, with variances that may only
 cool slowly (simulated annealing), then k^-0.7 while it smooths; the estimate is the mean of the later half of the
 smoothing (Polyak averaging). Typical values without a random effect take stochastic Newton steps, whose fixed point is
 where the conditional expectation of the complete-data score is zero: the maximum of the marginal likelihood.
 
 Smoothing goes on in rounds until the marginal score s and information I, both by importance sampling at the estimate,
-say that less than `tolerance` of the objective is left: s'I^-1 s < tolerance. A few Newton steps w - I^-1 s end the search.
+say that less than `tolerance` of the objective is left: s'I^-1 s < tolerance. A few Newton steps w - I^-1 s end the
+search.
 
 Delyon, Lavielle & Moulines 1999, Ann Stat 27:94-128; Kuhn & Lavielle 2005, Comput Stat Data Anal 49:1020-1038.
 """
@@ -28,7 +30,7 @@ from ipex_pd.inference.curvature import expand
 from ipex_pd.inference.expectation import Maximiser, Moments, newton_step
 from ipex_pd.inference.group import Group, Prediction
 from ipex_pd.inference.imp import polish
-from ipex_pd.inference.importance import ImportanceOptions, Marginal
+from ipex_pd.inference.importance import ImportanceOptions
 from ipex_pd.inference.information import Informed, inform
 from ipex_pd.inference.kernels import Chains, Moves, start, sweep
 from ipex_pd.inference.likelihood import minus2ll
@@ -102,12 +104,8 @@ class StochasticFit:
         trace: [iterations, n] search vectors of all iterations.
         acceptance: [iterations, 4] of the prior, independent, block and single kernel; empty for importance sampling.
         explored: iterations before smoothing began.
-        marginal: the objective at the estimate, by importance sampling.
-        score, information: of half the objective there, by the whole search vector (zero where nothing is estimated).
-        left: s'I^-1 s, by how much the objective could still fall; NaN when the information is not positive definite.
-        left_noise: expectation of that number by Monte Carlo error alone.
+        informed: the marginal likelihood at the estimate by importance sampling: objective, score, information.
         converged: whether it is below the tolerance (and the Monte Carlo error).
-        eta, eta_variance: [n, q], [n, q, q] conditional means and covariances of the random effects.
         linked: names of the typical values with closed-form steps.
         words: how it ended.
         interrupted: stopped by the user; the estimate is the last one.
@@ -117,14 +115,8 @@ class StochasticFit:
     trace: np.ndarray
     acceptance: np.ndarray
     explored: int
-    marginal: Marginal
-    score: np.ndarray
-    information: np.ndarray
-    left: float
-    left_noise: float
+    informed: Informed
     converged: bool
-    eta: np.ndarray
-    eta_variance: np.ndarray
     linked: tuple[str, ...]
     words: str
     interrupted: bool
@@ -215,7 +207,8 @@ def _prepare(
 def _iterate(
     maximiser: Maximiser, moves: Moves, data: Data, state: State, plan: Plan
 ) -> tuple[State, tuple[Array, Array]]:
-    return jax.lax.scan(partial(_iteration, maximiser, moves, data), state, plan)
+    found: tuple[State, tuple[Array, Array]] = jax.lax.scan(partial(_iteration, maximiser, moves, data), state, plan)
+    return found
 
 
 def _iteration(
@@ -291,7 +284,8 @@ def _moments(maximiser: Maximiser, data: Data, w: Array, etas: list[Array], befo
 def _numeric(
     maximiser: Maximiser, data: Data, w: Array, moved: Array, etas: list[Array], curvature: Array, plan: Plan
 ) -> tuple[Array, Array]:
-    """One stochastic Newton step of the typical values without a link; the first candidate that is not worse is taken."""
+    """One stochastic Newton step of the typical values without a link; the first candidate that is not worse is
+    taken."""
     layout, places = maximiser.population.layout, np.array(maximiser.numeric)
     total, count = data.design.shape[0], len(places)
     slope, bend = jnp.zeros((total, count)), jnp.zeros((total, count, count))
@@ -440,14 +434,8 @@ class _Run:
             trace=np.concatenate(self.trace) if self.trace else informed.w[None],
             acceptance=np.concatenate(self.acceptance) if self.acceptance else empty,
             explored=self.explored,
-            marginal=informed.marginal,
-            score=informed.score,
-            information=informed.information,
-            left=informed.left,
-            left_noise=informed.left_noise,
+            informed=informed,
             converged=converged,
-            eta=informed.eta,
-            eta_variance=informed.eta_variance,
             linked=linked,
             words=_words(self.interrupted, converged, informed, options.tolerance, self.iterations),
             interrupted=self.interrupted,
@@ -462,9 +450,10 @@ def _mean(rows: np.ndarray) -> np.ndarray:
 def _words(interrupted: bool, converged: bool, informed: Informed, tolerance: float, iterations: int) -> str:
     rest = (
         f"by the score and information at the estimate the objective could fall by {informed.left:.3g} "
-        f"(Monte Carlo error alone: {informed.left_noise:.2g}; tolerance {tolerance:g})"
+        f"(Monte Carlo error alone: {informed.left_noise:.2g}; tolerance {tolerance:g}; "
+        f"Monte Carlo error of the objective: {informed.marginal.error:.2g})"
     )
     if interrupted:
-        return f"Interrupted after {iterations} iterations; {rest}"
-    verdict = "Converged" if converged else "Not converged"
+        return f"interrupted after {iterations} iterations; {rest}"
+    verdict = "converged" if converged else "not converged"
     return f"{verdict} after {iterations} iterations: {rest}"

@@ -4,7 +4,8 @@ With Omega = L L' a random effect is eta = L z, z standard normal, so that
 
     log p(z | y) = -z'z / 2 - (-2 log p(y | L z)) / 2 + constant.
 
-A variance of zero is a row of zeros in L: the effect is zero and its z is idle. So is the z of an occasion that a subject
+A variance of zero is a row of zeros in L: the effect is zero and its z is idle. So is the z of an occasion that a
+subject
 does not have.
 """
 

@@ -1,4 +1,5 @@
-"""The exact marginal likelihood, by quadrature and by importance sampling, against values verified outside the package."""
+"""The exact marginal likelihood, by quadrature and by importance sampling, against values verified outside the
+package."""
 
 import hand_groups as hand
 import jax.numpy as jnp

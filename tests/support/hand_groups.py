@@ -1,4 +1,5 @@
-"""Small estimation problems bound by hand, apart from the package's own binding: the reference data and made-up ones."""
+"""Small estimation problems bound by hand, apart from the package's own binding: the reference data and made-up
+ones."""
 
 from __future__ import annotations
 

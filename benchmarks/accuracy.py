@@ -92,7 +92,7 @@ def _regimen(case: Case, quick: bool) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for accuracy, trajectory in found.items():
         row[accuracy] = {
-            "error": errors(trajectory.states, trajectory.auc, reference).tolist(),
+            "error": errors(case, trajectory.states, trajectory.auc, reference).tolist(),
             "estimate": np.asarray(trajectory.error).tolist(),
             "route": np.asarray(trajectory.route).tolist(),
             "concentration_error": concentration_errors(trajectory.concentrations, reference).tolist(),
@@ -139,7 +139,7 @@ def _checks(
             *(_cut(v, len(times), patients) for v in (reference.states, reference.concentrations, reference.auc))
         )
         difference = max(
-            float(errors(course.states, course.auc, own).max()),
+            float(errors(case, course.states, course.auc, own).max()),
             float(concentration_errors(course.concentrations, own).max()),
         )
         say(f"  the reference against {name}: {difference:.1e}")

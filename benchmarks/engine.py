@@ -27,14 +27,21 @@ def scale_of(case: Case, found: Trajectory, size: int) -> Array:
     return scale
 
 
-def errors(states: Array, auc: dict[str, Array], reference: Course) -> Array:
-    """[P] largest relative error of states and areas over outputs."""
-    pairs = [(states, reference.states)] + [(auc[d][:, None], reference.auc[d][:, None]) for d in reference.auc]
-    worst = np.zeros(states.shape[-1])
-    for one, true in pairs:
-        scale = np.maximum(np.abs(true), FLOOR * np.abs(true).max(axis=0)) + 1e-12
-        worst = np.maximum(worst, (np.abs(one - true) / scale).max(axis=(0, 1)))
+def errors(case: Case, states: Array, auc: dict[str, Array], reference: Course) -> Array:
+    """[P] largest relative error of states and areas over outputs.
+
+    A z-score has no zero of its own (0 SD is the average child), so that a part of its value says nothing: its error
+    counts in SD. A relative error would ask for 1e-8 SD wherever a growth curve passes the average.
+    """
+    in_sd = np.array([s.declaration.unit == "SD" for s in case.system.model.model.states])[:, None]
+    worst: Array = (np.abs(states - reference.states) / np.where(in_sd, 1.0, _scale(reference.states))).max(axis=(0, 1))
+    for drug, true in reference.auc.items():
+        worst = np.maximum(worst, (np.abs(auc[drug] - true) / _scale(true)).max(axis=0))
     return worst
+
+
+def _scale(true: Array) -> Array:
+    return np.asarray(np.maximum(np.abs(true), FLOOR * np.abs(true).max(axis=0)) + 1e-12)
 
 
 def concentration_errors(found: dict[str, Array], reference: Course) -> Array:
@@ -43,6 +50,5 @@ def concentration_errors(found: dict[str, Array], reference: Course) -> Array:
         np.zeros(next(iter(reference.concentrations.values())).shape[-1]) if reference.concentrations else np.zeros(1)
     )
     for name, true in reference.concentrations.items():
-        scale = np.maximum(np.abs(true), FLOOR * np.abs(true).max(axis=0)) + 1e-12
-        worst = np.maximum(worst, (np.abs(found[name] - true) / scale).max(axis=0))
+        worst = np.maximum(worst, (np.abs(found[name] - true) / _scale(true)).max(axis=0))
     return worst

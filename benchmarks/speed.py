@@ -118,7 +118,7 @@ class _Bench:
             case, self.equations, Native(self.equations, "dop853", 1e-12, self.scale, floor=1e-6)
         )
         found = run(case, SolverOptions(audit="off"))
-        self.aim = float(errors(found.states, found.auc, self.reference).max())
+        self.aim = float(errors(self.case, found.states, found.auc, self.reference).max())
         say(f"speed: peers are tuned to a largest error of {self.aim:.1e}")
 
     def peers(self) -> dict[str, tuple[float | None, str, Callable[[], dict[str, Any]]]]:
@@ -142,7 +142,7 @@ class _Bench:
 
     def _error(self, peer: Any, case: Case | None = None, reference: Course | None = None) -> float:
         course = follow(case or self.case, self.equations, peer)
-        error = float(errors(course.states, course.auc, reference or self.reference).max())
+        error = float(errors(self.case, course.states, course.auc, reference or self.reference).max())
         return error if np.isfinite(error) else np.inf
 
     def _tuned(self, make: Callable[[float], Any], ladder: tuple[float, ...] = LADDER) -> tuple[float, float]:

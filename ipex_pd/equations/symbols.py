@@ -36,6 +36,11 @@ class Declaration:
     kind: Kind
     latex: str = ""
 
+    @property
+    def interval_scaled(self) -> bool:
+        """Whether zero is a convention and not absence, as for z-scores: only differences mean something, in SD."""
+        return self.unit == "SD"
+
 
 class Name(sympy.Symbol):  # type: ignore[misc]  # sympy has no types
     """A sympy symbol with a declaration; symbols declared differently differ, even under one name."""

@@ -1,4 +1,4 @@
-"""Model to straight-line array code: the door from sympy to jax (`reduction` uses it to leave equations out).
+"""Model to straight-line array code: the only door from sympy to jax.
 
 Expressions that depend on parameters alone are computed once for a patient (`CompiledModel.prepare_rates`), common
 subexpressions are shared, integer powers are multiplications. Every operation is elementwise over patients.
@@ -13,9 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import sympy
 
 from ipex_pd.equations.model import Equations, Model
+from ipex_pd.equations.symbols import declaration
 from ipex_pd.errors import ModelError, nearest_hint
 
 Array = Any
@@ -275,6 +277,11 @@ class CompiledModel:
     def _rates(self) -> Block:
         """All rates; most runs need only the reduced ones."""
         return make_block(self.model.rates, set(self.model.parameters))
+
+    @cached_property
+    def interval_scaled(self) -> np.ndarray:
+        """[S] which states have no zero of their own, so that errors count against 1 SD."""
+        return np.array([declaration(s).interval_scaled for s in self.model.states], bool)
 
     def prepare_rates(self, p: Mapping[str, Array]) -> list[Array]:
         """What of the rates depends on parameters alone, computed once for a patient."""

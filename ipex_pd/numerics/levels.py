@@ -18,6 +18,7 @@ one child under ciclosporin, whose convergence stalls for a level."""
 
 _SLOW = 5.0
 _FLOOR = 1e-3
+_TINY = 1e-12
 
 
 class Solved(Protocol):
@@ -54,11 +55,23 @@ def rate_class(rates: np.ndarray) -> np.ndarray:
     return np.asarray(_SLOW * 2.0 ** np.ceil(np.log2(np.maximum(rates, _SLOW) / _SLOW)))
 
 
-def difference(coarse: Solved, fine: Solved) -> np.ndarray:
-    """[P] largest relative difference of states and AUC; small values count against a part of the largest in time."""
-    worst = np.zeros(fine.x.shape[-1])
-    for one, two in ((coarse.x, fine.x), (coarse.auc, fine.auc)):
-        if two.shape[1]:
-            scale = np.maximum(np.abs(two), _FLOOR * np.abs(two).max(axis=0)) + 1e-12
-            worst = np.maximum(worst, (np.abs(one - two) / scale).max(axis=(0, 1)))
+def difference(coarse: Solved, fine: Solved, interval_scaled: np.ndarray) -> np.ndarray:
+    """[P] largest relative difference of states and AUC.
+
+    Small values count against a part of the largest in time. A z-score passes zero without being small: it counts
+    against 1 SD.
+
+    Args:
+        coarse: what is judged.
+        fine: what it is compared with.
+        interval_scaled: [S] which states are such scores.
+    """
+    scale = np.where(interval_scaled[:, None], 1.0, _scale(fine.x))
+    worst = (np.abs(coarse.x - fine.x) / scale).max(axis=(0, 1))
+    if fine.auc.shape[1]:
+        worst = np.maximum(worst, (np.abs(coarse.auc - fine.auc) / _scale(fine.auc)).max(axis=(0, 1)))
     return np.where(coarse.alive & fine.alive, worst, np.inf)
+
+
+def _scale(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.maximum(np.abs(values), _FLOOR * np.abs(values).max(axis=0)) + _TINY)

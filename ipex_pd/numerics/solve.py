@@ -321,8 +321,12 @@ def _gathered(places: list[Place]) -> Raw:
 def _answer(part: _Job, patients: np.ndarray, level: int, raw: Raw, ahead: Raw | None, layout: Layout) -> _Answer:
     cut = level - FIRST_LEVEL[part.options.accuracy]
     why = "linear drugs" if cut == 0 else f"linear drugs, sub-steps cut in {2**cut}"
-    error = np.full(len(patients), np.nan) if ahead is None else difference(raw, ahead)[: len(patients)]
+    error = np.full(len(patients), np.nan) if ahead is None else _difference(part, raw, ahead)[: len(patients)]
     return _Answer(patients, raw, _observe(part, layout, raw), error, "mesh", why, ahead)
+
+
+def _difference(part: _Job, coarse: Raw, fine: Raw) -> np.ndarray:
+    return difference(coarse, fine, part.system.model.interval_scaled)
 
 
 def _march(part: _Job, level: int, halt: threading.Event) -> tuple[Raw, Layout]:
@@ -369,7 +373,7 @@ def _general_one(job: _Job, why: str, patients: np.ndarray, halt: threading.Even
     error = np.full(1, np.nan)
     if job.options.audit == "full":
         loose = march(_LOOSER * method.tolerance)
-        error = difference(loose, raw)
+        error = _difference(part, loose, raw)
     return _Answer(patients, raw, _observe(part, layout, raw), error, "general", f"{why} ({method.name})")
 
 

@@ -32,7 +32,7 @@ DOORS = {
     "jinja2": ["report/"],
     "typer": ["cli/"],
     "rich": ["cli/"],
-    "sympy": ["equations/", "numerics/compiler.py", "numerics/reduction.py"],
+    "sympy": ["equations/", "numerics/compiler.py"],
     "jax": ["numerics/", "simulation/", "planning/", "inference/"],
     "pydantic": ["records/"],
 }

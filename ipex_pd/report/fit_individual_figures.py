@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ipex_pd.report.fit_axes import CENSORED, OBSERVED, PREDICTED, dress, grid, logarithmic, panel, points
@@ -77,5 +77,9 @@ def gradient_figure(names: Sequence[str], gradient: Numbers) -> Figure:
     axes.set_yticks(np.arange(len(names)), list(names))
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = np.abs(gradient).min(initial=1.0), np.abs(gradient).max(initial=1e-12)
+    axes.set_xlim(max(low, 1e-12) / 10.0, max(high, 1e-12) * 10.0)
     axes.grid(False, axis="y")
     return figure

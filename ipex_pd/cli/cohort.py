@@ -33,7 +33,9 @@ def cohort(
     from ipex_pd.simulation.cohort import draw_cohort
 
     if not overwrite and any((out / f"{name}{end}").exists() for end in (".yaml", ".csv", "_truth.csv")):
-        raise OutputError(f"`{name}` is already there", where=str(out), cure="Choose another --name, or add --overwrite")
+        raise OutputError(
+            f"`{name}` is already there", where=str(out), cure="Choose another --name, or add --overwrite"
+        )
     chosen = [word.strip() for word in varies.split(",") if word.strip()] or None
     with console.progress("Treating", children, quiet=json) as advance:
         drawn = draw_cohort(

@@ -1,6 +1,7 @@
 """The No-U-Turn sampler against a posterior computed by quadrature; priors, diagnostics, interrupts."""
 
 import hand_groups as hand
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -79,21 +80,20 @@ def test_search_vectors_and_prior_densities():
         (Theta("a", 1.0, lower=0.0, upper=3.0),), (OmegaBlock(("x", "y", "z"), omega, prior=prior),)
     )
     parameters = Parameters(population)
+    search, natural = jax.jit(parameters.search), jax.jit(population.layout.natural)
     x = parameters.start(population.start)
-    w, _ = parameters.search(jnp.asarray(x))
+    w, _ = search(jnp.asarray(x))
     np.testing.assert_allclose(w, population.start, rtol=1e-9, atol=1e-12)
 
     def density(x):
-        return float(parameters.search(jnp.asarray(x))[1])
+        return float(search(jnp.asarray(x))[1])
 
     def expected(x):
         """Density over (a, Omega) times the Jacobian to x, by differences."""
-        w = np.asarray(parameters.search(jnp.asarray(x))[0])
+        w = np.asarray(search(jnp.asarray(x))[0])
         rows = []
         for step in 1e-6 * np.eye(len(x)):
-            ends = [
-                np.asarray(population.layout.natural(parameters.search(jnp.asarray(x + s))[0])) for s in (step, -step)
-            ]
+            ends = [np.asarray(natural(search(jnp.asarray(x + s))[0])) for s in (step, -step)]
             rows.append((ends[0] - ends[1]) / 2e-6)
         return -0.5 * float(prior.minus2log(population.layout.factor(w))) + np.linalg.slogdet(np.array(rows))[1]
 

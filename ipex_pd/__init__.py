@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "IpexError": "errors",
+    "bootstrap": "inference.resampling",
     "catalogue": "records.library",
     "compare": "planning.comparison",
     "diagnose": "inference.diagnostics.summary",
+    "fisher_information": "inference.design",
     "fit": "inference.estimation",
+    "load_draws": "inference.draws",
     "load_drug": "records.library",
     "load_parameters": "records.library",
     "load_patient": "records.library",
     "load_problem": "records.library",
     "load_regimen": "records.library",
     "measure": "simulation.measuring",
+    "prediction_intervals": "inference.intervals",
+    "profile": "inference.profiles",
     "simulate": "simulation.simulation",
+    "sir": "inference.importance_resampling",
     "virtual_population": "simulation.population",
     "write_fit_report": "report.fit_html",
     "write_report": "report.html",
@@ -28,8 +34,14 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from ipex_pd.errors import IpexError as IpexError
+    from ipex_pd.inference.design import fisher_information as fisher_information
     from ipex_pd.inference.diagnostics.summary import diagnose as diagnose
+    from ipex_pd.inference.draws import load_draws as load_draws
     from ipex_pd.inference.estimation import fit as fit
+    from ipex_pd.inference.importance_resampling import sir as sir
+    from ipex_pd.inference.intervals import prediction_intervals as prediction_intervals
+    from ipex_pd.inference.profiles import profile as profile
+    from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.comparison import compare as compare
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_drug as load_drug

@@ -153,17 +153,19 @@ def _from_csv(text: str) -> ParameterDraws:
 
 
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """[len(shares), ...] quantiles of values [K, ...]; with equal weights those of `numpy.quantile`."""
-    order = np.argsort(values, axis=0, kind="stable")
-    ranked = np.take_along_axis(values, order, 0)
-    ranks = np.cumsum(weights[order], axis=0) - 0.5 * weights[order]
-    if len(weights) == 1:
-        return np.repeat(values, len(shares), axis=0)
-    span = ranks[-1] - ranks[0]
-    place = (ranks - ranks[0]) / np.where(span > 0, span, 1.0)
-    flat, at = ranked.reshape(len(weights), -1), place.reshape(len(weights), -1)
-    found = np.array([np.interp(shares, at[:, i], flat[:, i]) for i in range(flat.shape[1])]).T
-    return found.reshape(len(shares), *values.shape[1:])
+    """[len(shares), ...] quantiles of values [K, ...].
+
+    With equal weights those of `numpy.quantile`; else the smallest value up to which the weights reach the share, so
+    that a draw of no weight counts for nothing.
+    """
+    if np.allclose(weights, weights[0], rtol=1e-9, atol=0.0):
+        return np.asarray(np.quantile(values, shares, axis=0))
+    flat = values.reshape(len(weights), -1)
+    order = np.argsort(flat, axis=0, kind="stable")
+    reached = np.cumsum(weights[order], axis=0) / weights.sum()
+    rows = [np.minimum((reached < share - 1e-12).sum(0), len(weights) - 1) for share in shares]
+    found = [flat[order[row, np.arange(flat.shape[1])], np.arange(flat.shape[1])] for row in rows]
+    return np.array(found).reshape(len(shares), *values.shape[1:])
 
 
 def covariance_draws(fit: Fit, count: int = 1000, seed: int = 1) -> ParameterDraws:

@@ -1,0 +1,147 @@
+"""Draws of parameters as files and as search vectors, and the intervals that follow from them."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_fits import fitted, observations
+
+from ipex_pd.errors import RecordError, UsageError
+from ipex_pd.inference.binding import bind, predict
+from ipex_pd.inference.draws import (
+    ParameterDraws,
+    covariance_draws,
+    load_draws,
+    natural_draws,
+    search_vectors,
+    weighted_quantiles,
+)
+from ipex_pd.inference.intervals import function_intervals, prediction_intervals
+from ipex_pd.records.library import load_problem
+
+
+@pytest.fixture(scope="module")
+def found():
+    return fitted(observations(subjects=40, slope=0.5), effects=2)
+
+
+@pytest.fixture(scope="module")
+def draws(found):
+    return covariance_draws(found, 400, seed=2)
+
+
+def test_draws_of_the_covariance_have_its_errors(found, draws):
+    table = draws.table()
+    np.testing.assert_allclose(table["sd"], found.covariance.standard_errors, rtol=0.35)
+    np.testing.assert_allclose(table["median"], found.estimates, rtol=0.1)
+    assert (draws["s"] > 0).all()
+    assert draws.effective == pytest.approx(400)
+    with pytest.raises(UsageError, match="`tau` is not a parameter of the draws"):
+        draws["tau"]
+
+
+@pytest.mark.parametrize("name", ["draws.json", "draws.csv"])
+def test_a_file_holds_them_to_the_last_digit(draws, tmp_path, name):
+    weighted = ParameterDraws(draws.names, draws.values[:5], np.array([1, 2, 3, 4, 5.0]), "sir")
+    weighted.save(tmp_path / name)
+    again = load_draws(tmp_path / name)
+    assert (again.names, again.kind) == (weighted.names, "sir")
+    np.testing.assert_array_equal(again.values, weighted.values)
+    np.testing.assert_allclose(again.weights, weighted.weights, rtol=1e-15)
+
+
+def test_files_that_hold_none_are_refused(draws, tmp_path):
+    with pytest.raises(UsageError, match=r"kept as \.json or \.csv"):
+        draws.save(tmp_path / "draws.txt")
+    (tmp_path / "a.json").write_text('{"schema": 9}', encoding="utf-8")
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+    for name in ("a.json", "a.csv"):
+        with pytest.raises(RecordError, match="does not hold draws"):
+            load_draws(tmp_path / name)
+    with pytest.raises(RecordError, match="cannot be read"):
+        load_draws(tmp_path / "b.csv")
+    with pytest.raises(RecordError, match="do not fit together"):
+        ParameterDraws(("a",), np.ones((3, 2)), np.ones(3), "x")
+    with pytest.raises(RecordError, match="a draw is not finite"):
+        ParameterDraws(("a",), np.array([[np.nan]]), np.ones(1), "x")
+    with pytest.raises(RecordError, match="a weight is negative"):
+        ParameterDraws(("a",), np.ones((1, 1)), -np.ones(1), "x")
+
+
+def test_search_vectors_of_draws_are_those_they_came_from(found):
+    free = found.w + 0.2 * np.random.default_rng(0).standard_normal((6, len(found.w)))
+    drawn = natural_draws(found.population, free, "x")
+    np.testing.assert_allclose(search_vectors(found.population, drawn), free, rtol=1e-9, atol=1e-10)
+    with pytest.raises(UsageError, match="not of the parameters of this problem"):
+        search_vectors(found.population, ParameterDraws(("q",), np.ones((1, 1)), np.ones(1), "x"))
+
+
+def test_quantiles_with_and_without_weights():
+    values = np.random.default_rng(1).standard_normal((50, 3))
+    shares = (0.1, 0.5, 0.8)
+    np.testing.assert_allclose(
+        weighted_quantiles(values, np.ones(50) / 50, shares), np.quantile(values, shares, axis=0)
+    )
+    skewed = weighted_quantiles(np.array([[1.0], [9.0], [0.0]]), np.array([0.7, 1e-9, 0.3]), (0.2, 0.29, 0.31, 0.97))
+    assert skewed[:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    sample = np.random.default_rng(3).choice(50, 4000, p=np.arange(50) / 1225)
+    told = weighted_quantiles(values, np.arange(50) / 1225, shares)
+    np.testing.assert_allclose(told, np.quantile(values[sample], shares, axis=0), atol=0.15)
+
+
+def test_a_sample_follows_the_weights():
+    draws = ParameterDraws(("a",), np.array([[0.0], [1.0]]), np.array([0.25, 0.75]), "sir")
+    assert draws.sample(4000, seed=1).values.mean() == pytest.approx(0.75, abs=0.03)
+    equal = ParameterDraws(("a",), np.arange(9.0)[:, None], np.ones(9), "sir")
+    assert sorted(equal.sample(9, seed=1)["a"]) == list(range(9))
+
+
+def test_intervals_of_a_function(draws):
+    table = function_intervals(lambda v: [v["a"] + 2 * v["b"], v["s"]], draws, level=0.9)
+    expected = np.quantile(draws["a"] + 2 * draws["b"], [0.05, 0.95])
+    np.testing.assert_allclose(table.loc[0, ["low", "high"]].to_numpy(float), expected)
+    assert table.loc[1, "mean"] == pytest.approx(draws["s"].mean())
+
+
+@pytest.fixture(scope="module")
+def bound():
+    return bind(load_problem("theophylline"))
+
+
+def one_value(bound, count):
+    population = bound.population
+    return natural_draws(population, np.tile(population.start, (count, 1)), "covariance")
+
+
+def test_the_typical_prediction_of_equal_draws_is_the_prediction(bound):
+    table = prediction_intervals(bound, one_value(bound, 3))
+    group = bound.groups[0]
+    theta = jnp.broadcast_to(jnp.array([t.start for t in bound.population.thetas]), (group.shape[0], 4))
+    exact = np.asarray(predict(group, theta, jnp.zeros((group.shape[0], 3))).mean)[0][np.asarray(group.mask)[0]]
+    own = table[table["id"] == bound.subjects[int(np.asarray(group.subjects)[0])].id]
+    for column in ("mean", "low", "high"):
+        np.testing.assert_allclose(own[column], exact, rtol=1e-12)
+    assert len(table) == bound.dataset.observations
+
+
+def test_an_observation_has_the_residual_error_besides(bound):
+    draws = one_value(bound, 600)
+    before_dose = {}
+    for of in ("individual", "observation"):
+        table = prediction_intervals(bound, draws, of=of)
+        before_dose[of] = table[table["time"] == 0].iloc[:4]
+    assert (before_dose["individual"]["high"] == 0).all()
+    wide = before_dose["observation"]["high"] - before_dose["observation"]["low"]
+    np.testing.assert_allclose(wide, 2 * 1.96 * 0.7, rtol=0.2)
+
+
+def test_what_cannot_be_predicted_is_refused(bound):
+    draws = one_value(bound, 2)
+    with pytest.raises(UsageError, match=r"`theophyline` is not an endpoint\. Nearest: `theophylline`"):
+        prediction_intervals(bound, draws, endpoint="theophyline")
+    with pytest.raises(UsageError, match="`mean` is not what can be predicted"):
+        prediction_intervals(bound, draws, of="mean")
+    events = bind(load_problem("synthetic_time_to_event"))
+    with pytest.raises(UsageError, match="has no mean to predict"):
+        prediction_intervals(events, one_value(events, 2))

@@ -41,7 +41,10 @@ def measure(*, quick: bool) -> Part:
         return Part("accuracy", figures)
     for accuracy, bound in (("default", 1e-5), ("tight", 1e-7)):
         worst = {n: max(r[accuracy]["error"]) for n, r in rows.items()}
-        note = f"largest of {len(rows)} regimens x {patients} patients x weekly outputs of all states and areas"
+        note = (
+            f"largest of {len(rows)} regimens x {patients} patients x weekly outputs of all states and areas; "
+            "z-scores count against 1 SD, having no zero of their own"
+        )
         figures.append(
             Figure(
                 f"largest relative error, {accuracy} settings",

@@ -95,10 +95,12 @@ def markdown(parts: dict[str, Any], *, quick: bool) -> str:
             "repeats and do not carry over to other machines, ratios nearly do.",
             "",
         ]
+    newest = max(parts.values(), key=lambda part: part["when"])["machine"].get("engine") if parts else None
     for name, part in parts.items():
         m = part["machine"]
+        old = m.get("engine") != newest
         lines += [
-            f"## {name}",
+            f"## {name}{' (earlier engine)' if old else ''}",
             "",
             f"{part['when']}; {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB; load average before: "
             f"{m['load']}; commit {m['commit']}.",

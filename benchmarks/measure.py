@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+ENGINE = ("equations", "numerics")
 PACKAGES = ("ipex-pd", "jax", "jaxlib", "diffrax", "scipy", "numpy", "sympy")
 
 
@@ -47,8 +49,18 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
+        "engine": engine_fingerprint(),
         "load": " ".join(f"{x:.1f}" for x in os.getloadavg()),
     }
+
+
+def engine_fingerprint() -> str:
+    """Which solver was measured: a hash of the sources that a solution depends on."""
+    text = hashlib.sha256()
+    for room in ENGINE:
+        for path in sorted((ROOT / "ipex_pd" / room).glob("*.py")):
+            text.update(path.name.encode() + path.read_bytes())
+    return text.hexdigest()[:12]
 
 
 def _version(name: str) -> str:

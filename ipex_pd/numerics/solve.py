@@ -18,7 +18,7 @@ from ipex_pd.numerics.integrate import Layout, potencies
 from ipex_pd.numerics.levels import (
     FIRST_LEVEL,
     LAST_LEVEL,
-    MARGINS,
+    MARGIN,
     difference,
     grading_for,
     rate_class,
@@ -258,7 +258,7 @@ def _mesh_rounds(job: _Job, everyone: np.ndarray, progress: Callable[[int, int],
     if options.audit == "off" or not finished:
         return settled
     for level in range(FIRST_LEVEL[options.accuracy] + 1, LAST_LEVEL):
-        bound = MARGINS[options.accuracy] * options.accepted
+        bound = MARGIN * options.accepted
         failed = [p for p, (a, i) in _last(settled).items() if not a.error[i] <= bound]
         if not failed:
             return settled

@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-ENGINE = ("equations", "numerics")
+ENGINE = tuple(
+    "body compiler drugs events explicit filters integrate levels mesh program rates reduction schedule solve stiff "
+    "superposition".split()
+)
+"""Modules of `ipex_pd.numerics` that a solution goes through."""
 PACKAGES = ("ipex-pd", "jax", "jaxlib", "diffrax", "scipy", "numpy", "sympy")
 
 
@@ -56,10 +60,9 @@ def machine() -> dict[str, Any]:
 
 def engine_fingerprint() -> str:
     """Which solver was measured: a hash of the sources that a solution depends on."""
-    text = hashlib.sha256()
-    for room in ENGINE:
-        for path in sorted((ROOT / "ipex_pd" / room).glob("*.py")):
-            text.update(path.name.encode() + path.read_bytes())
+    package, text = ROOT / "ipex_pd", hashlib.sha256()
+    for path in [*sorted((package / "equations").glob("*.py")), *(package / "numerics" / f"{m}.py" for m in ENGINE)]:
+        text.update(path.name.encode() + path.read_bytes())
     return text.hexdigest()[:12]
 
 

@@ -65,6 +65,11 @@ class DiseaseParts:
     groups: tuple[Group, ...]
     left_out: Mapping[str, int]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the cohort calls its children."""
+        return tuple(str(name) for name in self.cohort.ids)
+
 
 def disease_groups(
     problem: CohortProblem, cohort: CohortData | None = None, *, grading: Grading = GRADING

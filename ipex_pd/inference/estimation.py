@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from ipex_pd.inference.binding import BoundProblem, bind
 from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance
 from ipex_pd.inference.individuals import describe
 from ipex_pd.inference.likelihood import censoring_of, has_events
+from ipex_pd.inference.meshing import MeshCheck, has_mesh, settled
 from ipex_pd.inference.methods import STOCHASTIC, stochastic
 from ipex_pd.inference.objectives import METHODS, method_for
-from ipex_pd.inference.options import FitOptions
+from ipex_pd.inference.options import DEFAULT_NODES, FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population
 from ipex_pd.inference.progress import Progress
 from ipex_pd.inference.results import Fit, Labels, eta_ratios
@@ -46,8 +48,9 @@ def fit(
         start: [n] search vector to start from instead of the problem's start values.
 
     Raises:
-        UsageError: a method that does not exist or cannot honour the data.
-        SimulationError: the objective is not finite at the start.
+        UsageError: a method that does not exist, or cannot honour the data or an option.
+        SimulationError: the objective is not finite at the start for more than a tenth of the subjects (fewer are set
+            aside and told).
     """
     begun = time.perf_counter()
     chosen = options or FitOptions()
@@ -55,6 +58,7 @@ def fit(
         raise UsageError(
             f"`{method}` is not a method of fit", code="fit.method", rule=nearest_hint(method, FIT_METHODS)
         )
+    chosen.require_for(method)
     bound: Bound = bind(problem) if isinstance(problem, EstimationProblem) else problem
     population = _population_for(bound.population, method)
     objective = objective_for(population, bound, method, chosen.nodes)
@@ -62,16 +66,36 @@ def fit(
         found = stochastic(method, objective, chosen, progress, start)
     else:
         found = Search(objective, chosen, progress).run(population.start if start is None else np.asarray(start, float))
-    return conclude(bound, objective, found, method, chosen, time.perf_counter() - begun)
+    objective = objective.without(found.aside) if found.aside.any() else objective
+    mesh = None
+    if has_mesh(bound):
+        bound, objective, found, mesh = _on_its_mesh(bound, objective, found, method, chosen, progress)
+    return conclude(bound, objective, found, method, chosen, time.perf_counter() - begun, mesh)
 
 
-def objective_for(population: Population, bound: Bound, method: str, nodes: int = 9) -> Objective:
+def _on_its_mesh(
+    bound: Bound, objective: Objective, found: Found, method: str, options: FitOptions, progress: Progress | None
+) -> tuple[Bound, Objective, Found, MeshCheck]:
+    """The fit with its mesh decided at the estimates."""
+    assert isinstance(bound, BoundProblem)
+
+    def go_on(other: Objective, before: Found) -> Found:
+        return Search(other, replace(options, restarts=0), progress).run(before.w, before.at.modes)
+
+    def again(finer: BoundProblem) -> Objective:
+        return objective_for(objective.population, finer, method, options.nodes)
+
+    return settled(bound, objective, found, again, None if method in STOCHASTIC else go_on)
+
+
+def objective_for(population: Population, bound: Bound, method: str, nodes: int | None = None) -> Objective:
     """The objective of a method. Raises: UsageError."""
     groups = tuple(bound.groups)
     name = method
     if method == "map" or method in STOCHASTIC:
         name = "laplace" if any(censoring_of(g) != "none" or has_events(g) for g in groups) else "focei"
-    return Objective(population, groups, method_for(name, groups, nodes))
+    chosen = method_for(name, groups, DEFAULT_NODES if nodes is None else nodes)
+    return Objective(population, groups, chosen, subject_names(bound))
 
 
 def _population_for(population: Population, method: str) -> Population:
@@ -90,7 +114,15 @@ def _without(block: OmegaBlock) -> OmegaBlock:
     return OmegaBlock(block.names, nothing, True, block.occasions)
 
 
-def conclude(bound: Bound, objective: Objective, found: Found, method: str, options: FitOptions, seconds: float) -> Fit:
+def conclude(
+    bound: Bound,
+    objective: Objective,
+    found: Found,
+    method: str,
+    options: FitOptions,
+    seconds: float,
+    mesh: MeshCheck | None = None,
+) -> Fit:
     """The record of a fit: subjects first, then the covariance step, which may fail without harm to the rest."""
     begun = time.perf_counter()
     population = objective.population
@@ -113,8 +145,9 @@ def conclude(bound: Bound, objective: Objective, found: Found, method: str, opti
         covariance=covariance,
         who=who,
         labels=labels_of(bound, objective.subjects),
-        verdict=judge(objective, found, covariance, shrinkage),
+        verdict=judge(objective, found, covariance, shrinkage, mesh),
         seconds=seconds + time.perf_counter() - begun,
+        mesh=mesh,
     )
 
 
@@ -125,10 +158,18 @@ def _covariance(objective: Objective, found: Found, options: FitOptions) -> Cova
         return no_covariance(objective.population, f"the matrices could not be inverted ({error})", "r")
 
 
+def subject_names(bound: Bound) -> tuple[Any, ...]:
+    """What the data call the subjects; nothing where there is only a bound without data."""
+    if isinstance(bound, BoundProblem):
+        return tuple(subject.id for subject in bound.subjects)
+    return tuple(getattr(bound, "ids", ()))
+
+
 def labels_of(bound: Bound, subjects: int) -> Labels:
     """How subjects and records are called: as in the data, or by number where there is only a bound without data."""
     if not isinstance(bound, BoundProblem):
-        return Labels(tuple(range(1, subjects + 1)), tuple({} for _ in bound.groups), {})
+        ids = subject_names(bound) or tuple(range(1, subjects + 1))
+        return Labels(ids, tuple({} for _ in bound.groups), {})
     records = []
     for group, places, endpoints in zip(bound.groups, bound.places, bound.endpoints, strict=True):
         rows, times = np.zeros(places.shape, int), np.full(places.shape, np.nan)
@@ -140,11 +181,10 @@ def labels_of(bound: Bound, subjects: int) -> Labels:
                 rows[b][real[b]], times[b][real[b]] = own.rows[here], own.time[here]
         names = np.array(bound.endpoint_names, object)
         records.append({"ROW": rows, "TIME": times, "ENDPOINT": names[np.broadcast_to(endpoints, places.shape)]})
-    ids = tuple(subject.id for subject in bound.subjects)
     kinds = {
         effect: value.distribution
         for value in bound.problem.individual.values()
         if isinstance(value, Individual)
         for effect in value.random
     }
-    return Labels(ids, tuple(records), kinds)
+    return Labels(subject_names(bound), tuple(records), kinds)

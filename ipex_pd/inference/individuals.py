@@ -52,7 +52,7 @@ class Individuals:
     Attributes:
         eta: [S, q] modes of the random effects (after the fit where the method has none).
         covariance: [S, q, q] of the random effects given the data.
-        present: [S, q] which random effects a subject has.
+        present: [S, q] which random effects a subject has; none where it was set aside.
         tables: for each group, column name -> [B, N] (NaN where a record has none).
     """
 
@@ -72,7 +72,7 @@ def describe(objective: Objective, w: np.ndarray, modes: Starts) -> Individuals:
     return Individuals(
         eta=objective.gather([p.eta for p in parts]),
         covariance=objective.gather([p.covariance for p in parts]),
-        present=objective.gather([np.asarray(g.eta_mask) for g in objective.groups]),
+        present=objective.gather([np.asarray(g.eta_mask) for g in objective.groups]) & ~objective.aside[:, None],
         tables=tuple(_table(g, p, method) for g, p in zip(objective.groups, parts, strict=True)),
     )
 
@@ -150,6 +150,8 @@ def _variance(
 
 
 def _decorrelated(variance: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    if not np.isfinite(variance).all():
+        return np.full(len(residual), np.nan)
     values, vectors = np.linalg.eigh(variance)
     decorrelated: np.ndarray = vectors @ ((vectors.T @ residual) / np.sqrt(np.maximum(values, 1e-300)))
     return decorrelated

@@ -1,14 +1,36 @@
-"""How a fit is searched and how its uncertainty is told."""
+"""How a fit is searched and how its uncertainty is told, and which method takes which of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 from ipex_pd.errors import UsageError, nearest_hint
 
 CovarianceKind = Literal["auto", "sandwich", "r", "s", "none"]
 Search = Literal["bfgs", "l-bfgs-b", "adam"]
+Stages = Literal["global", "standard"]
+
+DEFAULT_NODES = 9
+
+_SEARCHED = ("pooled", "fo", "foce", "focei", "laplace", "agq")
+_EVERYBODY = ("covariance", "level", "seed")
+_OWN: dict[str, tuple[str, ...]] = {
+    "agq": ("nodes",),
+    "two_stage": ("stages", "iterations"),
+    "map": (),
+    "saem": (),
+    "imp": (),
+}
+_RULES = {
+    "nodes": "Nodes are those of the quadrature of agq",
+    "stages": "It says which two-stage estimates are the answer, of two_stage",
+    "search": "It names the minimiser of pooled, fo, foce, focei, laplace and agq",
+    "gradient": "It ends the polishing of pooled, fo, foce, focei, laplace and agq",
+    "restarts": "Restarts are further searches of pooled, fo, foce, focei, laplace and agq",
+    "spread": "It moves the starts of restarts, of pooled, fo, foce, focei, laplace and agq",
+    "iterations": "It counts steps of a search; saem and imp have settings of their own, map searches nothing",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +44,8 @@ class FitOptions:
         restarts: further searches, from the start values moved at random.
         spread: standard deviation of these moves on the search scale (log scale for most parameters).
         seed: of the moves.
-        nodes: of the quadrature of `agq`, per random effect.
+        nodes: of the quadrature of `agq`, per random effect; 9 when not given.
+        stages: `global` or `standard` two-stage estimates, of `two_stage`; global when not given.
         covariance: `sandwich` is R^-1 S R^-1 (NONMEM's default), `r` R^-1, `s` S^-1; `auto` is the sandwich, or `r`
             where S is of no use (priors, fewer subjects than parameters).
         level: of confidence intervals.
@@ -34,18 +57,46 @@ class FitOptions:
     restarts: int = 1
     spread: float = 0.15
     seed: int = 20240
-    nodes: int = 9
+    nodes: int | None = None
+    stages: Stages | None = None
     covariance: CovarianceKind = "auto"
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, kind in (("search", Search), ("covariance", CovarianceKind)):
+        for name, kind in (("search", Search), ("covariance", CovarianceKind), ("stages", Stages)):
             given = getattr(self, name)
-            if given not in get_args(kind):
+            if given is not None and given not in get_args(kind):
                 raise UsageError(f"`{given}` is not a choice of `{name}`", rule=nearest_hint(given, get_args(kind)))
         for name in ("iterations", "gradient", "spread", "nodes"):
             value = getattr(self, name)
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise UsageError(f"`{name}` is {value:g}", rule="It must be above zero")
         if self.restarts < 0 or not 0 < self.level < 1:
             raise UsageError("`restarts` is below zero, or `level` not between 0 and 1")
+
+    def require_for(self, method: str) -> None:
+        """Refuse what was asked of a method that does not have it.
+
+        Raises:
+            UsageError: an option that is not the default, and not of this method.
+        """
+        taken = {*_EVERYBODY, *_OWN.get(method, ())}
+        if method in _SEARCHED:
+            taken |= {"search", "iterations", "gradient", "restarts", "spread"}
+        for one in fields(self):
+            given: Any = getattr(self, one.name)
+            if one.name not in taken and given != one.default and (one.name, given) != ("restarts", 0):
+                raise UsageError(
+                    f"`{method}` has no option `{one.name}`",
+                    code="fit.option",
+                    where=f"{one.name} = {given}",
+                    rule=_RULES[one.name],
+                    cure="Leave it out, or choose another method",
+                )
+        if method == "two_stage" and self.covariance not in ("auto", "none"):
+            raise UsageError(
+                f"covariance `{self.covariance}` is not offered by two_stage",
+                code="fit.option",
+                rule="R and S belong to a likelihood that is maximised; two stages have a covariance of their own",
+                cure="Write `auto`, or fit with focei",
+            )

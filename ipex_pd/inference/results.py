@@ -16,6 +16,7 @@ from scipy.stats import norm
 from ipex_pd.inference.covariance import Covariance
 from ipex_pd.inference.group import Group
 from ipex_pd.inference.individuals import COLUMNS, Individuals
+from ipex_pd.inference.meshing import MeshCheck
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.search import Found
@@ -55,6 +56,7 @@ class Fit:
         labels: how subjects and records are called.
         verdict: whether to believe it.
         seconds: wall time.
+        mesh: what is known of the mesh of a nonlinear model; None without one.
     """
 
     bound: Bound
@@ -67,11 +69,23 @@ class Fit:
     labels: Labels
     verdict: Verdict
     seconds: float
+    mesh: MeshCheck | None = None
 
     @property
     def value(self) -> float:
         """The objective: -2 log likelihood without n log 2 pi (and the priors' -2 log density)."""
         return self.found.at.value
+
+    @property
+    def mesh_error(self) -> float:
+        """How much halving every sub-step moves -2 log likelihood at the modes; 0 for models without a mesh."""
+        return 0.0 if self.mesh is None else self.mesh.error
+
+    @property
+    def failed(self) -> tuple[Any, ...]:
+        """Identifiers of subjects that were set aside because they had no finite likelihood."""
+        aside = self.found.aside
+        return tuple(name for name, out in zip(self.labels.subjects, aside, strict=True) if out) if len(aside) else ()
 
     @property
     def w(self) -> np.ndarray:
@@ -239,6 +253,8 @@ class Fit:
             "seconds": self.seconds,
             "restarts": list(self.found.restarts),
             "path_difference": self.found.path_difference,
+            "failed": [str(name) for name in self.failed],
+            "mesh": None if self.mesh is None else vars(self.mesh),
             "parameters": self.parameters.to_dict("records"),
             "search": self.w.tolist(),
             "gradient": at.gradient.tolist(),
@@ -268,6 +284,8 @@ class Fit:
         else:
             foot = f"covariance: {covariance.outcome}"
         notes = "CV % = sqrt(exp(omega^2) - 1); shrinkage = 1 - SD(eta)/omega; objective without n log(2 pi)"
+        if self.mesh is not None:
+            foot += f"\nmesh: error {self.mesh.error:.2g} in the objective, {self.mesh.amounts:.1g} of an amount's peak"
         return "\n".join([head, *lines, foot, notes, f"verdict: {self.verdict}"])
 
 

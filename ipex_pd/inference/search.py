@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ _DIFFERENCE = 2e-4
 _OTHER_PATH = 1e-6
 _ROUNDS = 3
 _UNLIKELY = 4.0
+_MOST_ASIDE = 0.1
 _COARSE = Stopping(gradient=1.0, decrease=0.5, iterations=50)
 _FINE = Stopping(gradient=1e-3, decrease=1e-5, iterations=10**6)
 
@@ -35,6 +36,8 @@ class Found:
         hessian: [m, m] of OFV at w by the free entries; NaN when it was not finite or the search was interrupted.
         restarts: objective at the end of every restart.
         interrupted: by the user.
+        aside: [S] subjects without a likelihood, set aside; they count for nothing (empty: nobody).
+        barriers: how often a subject had no likelihood at a point that was tried: (place, points).
     """
 
     w: np.ndarray
@@ -49,6 +52,8 @@ class Found:
     hessian: np.ndarray
     restarts: tuple[float, ...] = ()
     interrupted: bool = False
+    aside: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    barriers: tuple[tuple[int, int], ...] = ()
 
 
 class Search:
@@ -57,6 +62,7 @@ class Search:
     def __init__(self, objective: Objective, options: FitOptions, progress: Progress | None = None) -> None:
         population = objective.population
         self.objective, self.options, self.progress = objective, options, progress
+        self._everybody = objective
         self.free = np.flatnonzero(population.free)
         finite = np.array([np.isfinite(t.search_bounds).any() for t in population.thetas], bool)
         self.scale = np.ones(len(population.start))
@@ -65,15 +71,18 @@ class Search:
         self.evaluations = 0
         self.phase = "search"
         self._warm: Starts | None = None
+        self._barriers = np.zeros(objective.subjects, int)
 
-    def run(self, w: np.ndarray) -> Found:
-        """Search from w [n], with restarts and polishing.
+    def run(self, w: np.ndarray, modes: Starts | None = None) -> Found:
+        """Search from w [n], with restarts and polishing; modes from zero, or from those given.
 
         Raises:
-            SimulationError: the objective is not finite at the start, naming the subjects.
+            SimulationError: the objective is not finite at the start for more than a tenth of the subjects.
         """
-        first = self._begin(w)
+        first = self._begin(w, modes)
         found = self._descend(w, first)
+        if self.objective.aside.any() and not found.interrupted:
+            found = self._with_everybody(found)
         ends = []
         random = np.random.default_rng(self.options.seed)
         for number in range(self.options.restarts if not found.interrupted else 0):
@@ -88,18 +97,43 @@ class Search:
                 return self._finished(found, first.value, tuple(ends), interrupted=True)
         return self._finished(found, first.value, tuple(ends), interrupted=found.interrupted)
 
-    def _begin(self, w: np.ndarray) -> Evaluation:
-        first = self._at(w, None)
-        broken = np.flatnonzero(~np.isfinite(first.values) | ~np.isfinite(first.gradients).all(1))
-        if len(broken) or not np.isfinite(first.value):
-            raise SimulationError(
-                f"the objective is not finite for {len(broken)} of {len(first.values)} subjects at the start values",
-                code="fit.start",
-                where="subjects " + ", ".join(str(int(i)) for i in broken[:8]) if len(broken) else "",
-                rule="A search starts where every subject has a likelihood",
-                cure="Move the start values, or look at these subjects' data",
-            )
+    def _begin(self, w: np.ndarray, modes: Starts | None) -> Evaluation:
+        """The objective at the start; subjects that have no likelihood there are set aside, if they are few.
+
+        Modes are searched from zero, and from around it for subjects that have no likelihood at zero.
+        """
+        first = self._at(w, modes)
+        for start in self._around() if self._lost(first).any() else []:
+            first = self._mended(w, first, self._at(w, start))
+        lost = self._lost(first)
+        if lost.any() and lost.sum() <= max(1, _MOST_ASIDE * len(lost)) and lost.sum() < len(lost):
+            self.objective = self.objective.without(lost)
+            first = self._at(w, first.modes)
+        if self._lost(first).any() or not np.isfinite(first.value):
+            raise _no_start(self.objective, first, lost)
         return first
+
+    def _lost(self, at: Evaluation) -> np.ndarray:
+        lost = ~np.isfinite(at.values) | ~np.isfinite(at.gradients).all(1)
+        return lost & ~self.objective.aside
+
+    def _mended(self, w: np.ndarray, one: Evaluation, other: Evaluation) -> Evaluation:
+        """One evaluation, with the modes of the other for subjects that only have a likelihood there."""
+        better = self._lost(one) & ~self._lost(other)
+        if not better.any():
+            return one
+        return self._at(w, self.objective.chosen(better, one, other))
+
+    def _with_everybody(self, found: Found) -> Found:
+        """The search continued with the subjects set aside, if all of them have a likelihood where it ended."""
+        alone, everybody = self.objective, self._everybody
+        self.objective = everybody
+        whole = self._at(found.w, found.at.modes)
+        if self._lost(whole).any():
+            self.objective = alone
+            return found
+        more = self._descend(found.w, whole)
+        return replace(more, trace=found.trace + more.trace, iterations=found.iterations + more.iterations)
 
     def _restart(self, w: np.ndarray, random: np.random.Generator) -> Found | None:
         moved = np.array(w, float)
@@ -111,7 +145,9 @@ class Search:
 
     def _at(self, w: np.ndarray, start: Starts | None) -> Evaluation:
         self.evaluations += 1
-        return self.objective.at(w, start)
+        found = self.objective.at(w, start)
+        self._barriers += ~np.isfinite(found.values) & ~self.objective.aside
+        return found
 
     def _descend(self, w: np.ndarray, first: Evaluation) -> Found:
         """One search; begun again where modes searched from zero turn out better than those it carried along."""
@@ -249,6 +285,8 @@ class Search:
             hessian=hessian,
             restarts=restarts,
             interrupted=interrupted,
+            aside=self.objective.aside,
+            barriers=tuple((int(i), int(self._barriers[i])) for i in np.flatnonzero(self._barriers)),
         )
 
     def _polished(self, w: np.ndarray, at: Evaluation) -> tuple[np.ndarray, Evaluation, np.ndarray, float]:
@@ -276,3 +314,28 @@ class Search:
 def _definite(hessian: np.ndarray, scale: np.ndarray) -> bool:
     scaled = hessian * np.outer(scale, scale)
     return bool(np.isfinite(scaled).all() and np.linalg.eigvalsh(scaled).min() > 0)
+
+
+def _no_start(objective: Objective, first: Evaluation, lost: np.ndarray) -> SimulationError:
+    """The refusal of a start: a Hessian that is not positive definite, or numbers that are not finite."""
+    places = np.flatnonzero(lost)
+    count = f"{len(places)} of {objective.subjects} subjects"
+    where = objective.who(places, 8) if len(places) else "priors"
+    bent = lost & np.isfinite(first.joint) & ~first.definite
+    if objective.method.exact and len(places) and (bent == lost).all():
+        return SimulationError(
+            f"the conditional density of the random effects has no proper mode for {count} at the start values",
+            code="fit.indefinite",
+            where=where,
+            rule=f"{objective.method.name} needs the exact Hessian of -2 log density by the random effects to be "
+            "positive definite at the mode of every subject: here is a saddle, a ridge, or two modes close together",
+            cure="Move the start values, start from larger residual error, fit with focei (its curvature is always "
+            "positive), or with saem or imp, which need no Hessian",
+        )
+    return SimulationError(
+        f"the objective is not finite for {count} at the start values",
+        code="fit.start",
+        where=where,
+        rule="A search starts where nine of ten subjects have a likelihood; fewer than that are set aside and told",
+        cure="Move the start values, or look at these subjects' data",
+    )

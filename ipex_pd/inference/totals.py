@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,7 +39,7 @@ class Evaluation:
     Attributes:
         value: -2 log likelihood without n log 2 pi, and -2 log density of the priors.
         gradient: [n] by the whole search vector.
-        values, gradients: [S], [S, n] of each subject.
+        values, gradients: [S], [S, n] of each subject; NaN and 0 of those set aside.
         joint: [S] l at the mode.
         decrement: [S] what is left of the search for the mode, in posterior standard deviations.
         definite: [S] whether the exact curvature at the mode is positive definite.
@@ -67,15 +69,20 @@ class Objective:
         population: what is estimated.
         groups: the subjects.
         method: how the likelihood is approximated.
+        names: of the subjects as in the data; their numbers when left out.
     """
 
-    def __init__(self, population: Population, groups: tuple[Group, ...], method: Method) -> None:
+    def __init__(
+        self, population: Population, groups: tuple[Group, ...], method: Method, names: Sequence[Any] = ()
+    ) -> None:
         for group in groups:
             check_likelihood(group)
         self.population, self.method = population, method
         self.groups: tuple[Group, ...] = tuple(jax.tree.map(jnp.asarray, group) for group in groups)
         self.places = tuple(np.asarray(group.subjects) for group in groups)
         self.subjects = 1 + max(int(p.max(initial=-1)) for p in self.places)
+        self.names = tuple(str(n) for n in names) or tuple(str(i + 1) for i in range(self.subjects))
+        self.aside = np.zeros(self.subjects, bool)
         with_prior = any(t.prior for t in population.thetas) or any(b.prior for b in population.blocks)
         self.has_prior = with_prior
         self._penalty = jax.jit(jax.value_and_grad(population.penalty)) if with_prior else None
@@ -84,6 +91,20 @@ class Objective:
     def cold(self) -> Starts:
         """Modes to start from when nothing is known: zero."""
         return tuple(np.zeros(group.eta_mask.shape) for group in self.groups)
+
+    def without(self, aside: np.ndarray) -> Objective:
+        """The same objective without some subjects [S]: they keep their places, and count for nothing."""
+        other = copy.copy(self)
+        other.aside = self.aside | aside
+        return other
+
+    def who(self, places: Sequence[int] | np.ndarray, most: int = 6) -> str:
+        """How the subjects at these places are called, in one phrase."""
+        said = [self.names[int(i)] for i in places[:most]]
+        more = len(places) - len(said)
+        return (
+            ("subject " if len(places) == 1 else "subjects ") + ", ".join(said) + (f" and {more} more" if more else "")
+        )
 
     def at(self, w: np.ndarray, start: Starts | None = None) -> Evaluation:
         """The objective at a search vector [n], searching modes from `start` (zero when not given)."""
@@ -105,7 +126,8 @@ class Objective:
 
     def _gathered(self, w: np.ndarray, parts: list[Evaluated]) -> Evaluation:
         values, gradients = self.gather([p.values for p in parts]), self.gather([p.gradients for p in parts])
-        value, gradient = float(values.sum()), gradients.sum(0)
+        values[self.aside], gradients[self.aside] = np.nan, 0.0
+        value, gradient = float(values[~self.aside].sum()), gradients.sum(0)
         if self._penalty is not None:
             extra, slope = self._penalty(jnp.asarray(w))
             value, gradient = value + float(extra), gradient + np.asarray(slope)
@@ -122,7 +144,10 @@ class Objective:
 
     def lower(self, one: Evaluation, other: Evaluation) -> Starts:
         """For every subject the mode with the lower l of two evaluations at the same search vector."""
-        better = other.joint < one.joint - 1e-7
+        return self.chosen(other.joint < one.joint - 1e-7, one, other)
+
+    def chosen(self, better: np.ndarray, one: Evaluation, other: Evaluation) -> Starts:
+        """Modes of the other evaluation for the subjects [S] that are better there."""
         return tuple(
             np.where((better[np.maximum(place, 0)] & (place >= 0))[:, None], b, a)
             for place, a, b in zip(self.places, one.modes, other.modes, strict=True)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ipex_pd.inference.covariance import Covariance
+from ipex_pd.inference.meshing import MeshCheck
 from ipex_pd.inference.search import Found
 from ipex_pd.inference.totals import Objective
 
@@ -19,6 +20,7 @@ _ALARM_CONDITION = 1000.0
 _ALARM_RSE = 50.0
 _ALARM_SHRINKAGE = 30.0
 _PATH = 1e-3
+_MESH = 1e-3
 _AT_BOUND = 7.0
 
 
@@ -47,7 +49,13 @@ class Verdict:
         return f"{self.level}: {said}" if said else "trust: at a minimum, found again, well determined"
 
 
-def judge(objective: Objective, found: Found, covariance: Covariance, shrinkage: dict[str, float]) -> Verdict:
+def judge(
+    objective: Objective,
+    found: Found,
+    covariance: Covariance,
+    shrinkage: dict[str, float],
+    mesh: MeshCheck | None = None,
+) -> Verdict:
     """Weigh a fit.
 
     Args:
@@ -55,17 +63,30 @@ def judge(objective: Objective, found: Found, covariance: Covariance, shrinkage:
         found: where the search ended.
         covariance: of the estimates.
         shrinkage: [%] SD shrinkage by random effect.
+        mesh: what is known of the mesh of a nonlinear model.
     """
-    reasons = [*_search_reasons(found), *_subject_reasons(objective, found)]
+    reasons = [*_search_reasons(objective, found), *_subject_reasons(objective, found)]
     if objective.population.free.any():
         reasons += [*_minimum_reasons(objective, found, covariance), *_precision_reasons(objective, found, covariance)]
+    reasons += [] if mesh is None else _mesh_reasons(mesh)
     for name, value in shrinkage.items():
         if value > _ALARM_SHRINKAGE:
             reasons.append(Reason("look", f"shrinkage of {name} is {value:.0f} %"))
     return Verdict(tuple(reasons))
 
 
-def _search_reasons(found: Found) -> list[Reason]:
+def _mesh_reasons(mesh: MeshCheck) -> list[Reason]:
+    if not mesh.settled:
+        return [Reason("do not trust", f"the mesh is not settled: {mesh.outcome}")]
+    if not mesh.error <= _MESH:
+        text = f"halving the sub-steps of the mesh moves the objective by {mesh.error:.2g} (most for {mesh.subject})"
+        return [
+            Reason("do not trust" if not mesh.error <= _AGREE else "look", f"{text}; bind with a smaller tolerance")
+        ]
+    return []
+
+
+def _search_reasons(objective: Objective, found: Found) -> list[Reason]:
     reasons = []
     if found.interrupted:
         reasons.append(Reason("do not trust", "the search was interrupted"))
@@ -76,6 +97,9 @@ def _search_reasons(found: Found) -> list[Reason]:
         ends = ", ".join(f"{v:.3f}" for v in found.restarts)
         text = f"searches from other starts ended elsewhere ({ends} against {found.at.value:.3f})"
         reasons.append(Reason("look", text))
+    if found.barriers and not found.converged:
+        met = ", ".join(f"{objective.names[place]} at {points}" for place, points in found.barriers[:6])
+        reasons.append(Reason("look", f"points tried had no likelihood of some subjects ({met})"))
     if found.path_difference > _PATH:
         text = f"the objective depends on where modes are searched from (by {found.path_difference:.2g})"
         reasons.append(Reason("look", text))
@@ -83,13 +107,23 @@ def _search_reasons(found: Found) -> list[Reason]:
 
 
 def _subject_reasons(objective: Objective, found: Found) -> list[Reason]:
-    lost = np.flatnonzero(~found.at.found)
+    reasons = []
+    aside = np.flatnonzero(objective.aside)
+    if len(aside):
+        text = f"{objective.who(aside)} had no finite likelihood and was set aside: the estimates are those of the rest"
+        reasons.append(Reason("do not trust", text))
+    lost = np.flatnonzero(~found.at.found & ~objective.aside)
     if not len(lost):
-        return []
+        return reasons
     share = len(lost) / objective.subjects
-    places = ", ".join(str(int(i) + 1) for i in lost[:6]) + (", ..." if len(lost) > 6 else "")
     level: Literal["look", "do not trust"] = "do not trust" if share > 0.1 else "look"
-    return [Reason(level, f"no proper mode for {len(lost)} of {objective.subjects} subjects (numbers {places})")]
+    text = f"no proper mode for {len(lost)} of {objective.subjects} subjects ({objective.who(lost)})"
+    if objective.method.exact and not found.at.definite[lost].all():
+        text += (
+            "; their exact Hessian is not positive definite, so that this approximation has no meaning for them: "
+            "compare with focei, or fit with saem or imp"
+        )
+    return [*reasons, Reason(level, text)]
 
 
 def _minimum_reasons(objective: Objective, found: Found, covariance: Covariance) -> list[Reason]:

@@ -1,10 +1,11 @@
 import json
 from dataclasses import dataclass, replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from nonmem_problems import Case, wang
-from toy_groups import SIMPLE, THETAS, censored, toy
+from nonmem_problems import Case, Formula, wang
+from toy_groups import SIMPLE, THETAS, censored, decay, toy
 
 from ipex_pd.errors import SimulationError, UsageError
 from ipex_pd.inference.estimation import fit, objective_for
@@ -20,6 +21,18 @@ class Toy:
 
     population: Population
     groups: tuple
+
+
+@dataclass(frozen=True)
+class Breaking(Formula):
+    """A predictor whose third subject has no prediction where k is above an edge."""
+
+    edge: float = 1.0
+
+    def __call__(self, inputs, theta, eta):
+        said = super().__call__(inputs, theta, eta)
+        lost = (inputs["who"] == 2) & (theta[:, 0] > self.edge)
+        return said._replace(mean=jnp.where(lost[:, None], jnp.nan, said.mean))
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +140,47 @@ def test_an_interrupt_keeps_the_best(problem):
 def test_a_start_without_a_likelihood_names_the_subjects(problem):
     group = problem.groups[0]
     y = group.y.copy()
-    y[5, 2] = np.nan
-    with pytest.raises(SimulationError, match="not finite for 1 of 24 subjects") as caught:
+    y[[5, 9, 11], 2] = np.nan
+    with pytest.raises(SimulationError) as caught:
         fit(replace(problem, groups=(replace(group, y=y),)), "foce")
-    assert caught.value.where == "subjects 5"
+    assert str(caught.value) == (
+        "subjects 6, 10, 12: the objective is not finite for 3 of 24 subjects at the start values. A search starts "
+        "where nine of ten subjects have a likelihood; fewer than that are set aside and told. Move the start values, "
+        "or look at these subjects' data."
+    )
+
+
+def test_a_subject_without_a_likelihood_is_set_aside_and_told(problem):
+    """The rest is what a fit without this subject finds."""
+    group = problem.groups[0]
+    y = group.y.copy()
+    y[5, 2] = np.nan
+    found = fit(replace(problem, groups=(replace(group, y=y),)), "foce", FitOptions(restarts=0))
+    mask = group.mask.copy()
+    mask[5] = False
+    others = fit(replace(problem, groups=(replace(group, mask=mask),)), "foce", FitOptions(restarts=0))
+    assert found.failed == (6,)
+    assert found.value == pytest.approx(others.value, abs=1e-6)
+    np.testing.assert_allclose(found.estimates, others.estimates, rtol=1e-5)
+    assert found.verdict.level == "do not trust"
+    assert "subject 6 had no finite likelihood and was set aside: the estimates are those of the rest" in str(found)
+    assert found.individuals.objective.isna().tolist() == [i == 5 for i in range(SUBJECTS)]
+    assert found.individuals.eta_k.isna().sum() == 1
+    assert found.shrinkage.sd_percent.notna().all()
+    assert json.loads(found.to_json())["failed"] == ["6"]
+
+
+def test_a_subject_that_only_fails_at_the_start_comes_back(problem, found):
+    """Subject 3 has no likelihood at the start, and has one where the search ends."""
+    group = problem.groups[0]
+    start = SIMPLE.start.copy()
+    edge = float(found.parameter_values["k"]) * 1.05
+    start[0] = np.log(edge * 1.2)
+    broken = replace(group, predictor=Breaking(decay, edge), inputs=group.inputs | {"who": np.arange(SUBJECTS)})
+    again = fit(replace(problem, groups=(broken,)), "foce", FitOptions(restarts=0), start=start)
+    assert again.failed == ()
+    assert again.value == pytest.approx(found.value, abs=1e-5)
+    assert dict(again.found.barriers)[2] > 0
 
 
 def test_refusals(problem):
@@ -138,6 +188,8 @@ def test_refusals(problem):
         fit(problem, "focus")
     with pytest.raises(UsageError, match="`foce` cannot honour censored records"):
         fit(replace(problem, groups=(censored(),)), "foce")
+    with pytest.raises(UsageError, match="restarts = 3: `map` has no option `restarts`"):
+        fit(problem, "map", FitOptions(restarts=3))
     with pytest.raises(UsageError, match="`sandwitch` is not a choice of `covariance`"):
         FitOptions(covariance="sandwitch")
     with pytest.raises(UsageError, match="`spread` is 0"):

@@ -8,6 +8,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,9 @@ import pandas as pd
 from ipex_pd.errors import RecordError, UsageError, nearest_hint
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.results import Fit
+
+if TYPE_CHECKING:
+    from ipex_pd.inference.bayes import Posterior
 
 _SCHEMA = 1
 _HEAD = ("kind", "weight")
@@ -181,6 +185,12 @@ def covariance_draws(fit: Fit, count: int = 1000, seed: int = 1) -> ParameterDra
     """
     require_covariance(fit)
     return natural_draws(fit.population, normal_draws(fit, count, np.random.default_rng(seed)), "covariance")
+
+
+def posterior_draws(posterior: Posterior) -> ParameterDraws:
+    """The draws of all chains of a Bayesian fit, one after another."""
+    values = posterior.draws.reshape(-1, len(posterior.names))
+    return ParameterDraws(posterior.names, values, np.ones(len(values)), "posterior")
 
 
 def normal_draws(fit: Fit, count: int, random: np.random.Generator) -> np.ndarray:

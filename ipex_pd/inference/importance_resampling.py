@@ -237,7 +237,7 @@ class _Counter:
         fit = self.near.fit
         w = np.array(fit.w, float)
         w[self.near.free] = free
-        value = self.near.objective.at(w, fit.found.at.modes).value - fit.value
+        value = self.near.total(w, self.near.objective.at(w, fit.found.at.modes))[0] - fit.value
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.whole)

@@ -136,6 +136,22 @@ class Reestimation:
         self.objective = objective_for(fit.population, fit.bound, fit.method, fit.options.nodes)
         self.free = np.flatnonzero(fit.population.free)
         self.curvature = _curvature(fit)
+        self.counted = np.isfinite(fit.found.at.values)
+        penalty = jax.jit(jax.value_and_grad(fit.population.penalty)) if self.objective.has_prior else None
+        self._penalty = penalty
+
+    def total(self, w: np.ndarray, at: Evaluation, weights: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+        """The objective at w and its gradient [n], with subjects counted by weights [S], and the priors.
+
+        Subjects that the fit set aside (without an objective) count for nothing, nor do those of weight zero.
+        """
+        counts = np.where(self.counted, 1.0 if weights is None else weights, 0.0)
+        own = counts > 0
+        value, gradient = float(counts[own] @ at.values[own]), counts[own] @ at.gradients[own]
+        if self._penalty is not None:
+            extra, slope = self._penalty(jnp.asarray(w))
+            value, gradient = value + float(extra), gradient + np.asarray(slope)
+        return value, np.asarray(gradient)
 
     def search(
         self,
@@ -170,6 +186,7 @@ class _Task:
     ) -> None:
         self.near, self.held, self.begin, self.modes = near, held, begin, modes
         self.weights = np.ones(near.objective.subjects) if weights is None else np.asarray(weights, float)
+        self.weights = np.where(near.counted, self.weights, 0.0)
         self.places = near.free if held is None else near.free[near.free != held.entry]
         self.curvature, self.scale = self._scaled()
         self.lowest = np.inf
@@ -202,7 +219,7 @@ class _Task:
             if not (cold.joint < warm.joint - _OTHER_PATH)[self.weights > 0].any():
                 break
             self.modes = self.near.objective.lower(warm, cold)
-        value = self.summed(self.at(here, self.modes))[0]
+        value = self.near.total(here, self.at(here, self.modes), self.weights)[0]
         return Refound(here, value, converged, outcome, self.modes, interrupted)
 
     def whole(self, x: np.ndarray) -> np.ndarray:
@@ -213,22 +230,12 @@ class _Task:
     def at(self, w: np.ndarray, modes: Starts | None) -> Evaluation:
         return self.near.objective.at(w, modes)
 
-    def summed(self, at: Evaluation) -> tuple[float, np.ndarray]:
-        """The objective and its gradient with the weights; subjects of weight zero may have none."""
-        extra = at.value - float(at.values.sum())
-        slope = at.gradient - at.gradients.sum(0)
-        if not np.isfinite(extra) or not np.isfinite(slope).all():
-            extra, slope = (0.0, np.zeros_like(slope)) if not self.near.objective.has_prior else (extra, slope)
-        own = self.weights > 0
-        value = float(self.weights[own] @ at.values[own]) + extra
-        return value, np.asarray(self.weights[own] @ at.gradients[own] + slope)
-
     def function(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         w = self.whole(x)
         if not np.isfinite(w[self.near.free]).all():
             return np.inf, np.zeros(len(x))
         at = self.at(w, self.modes)
-        value, gradient = self.summed(at)
+        value, gradient = self.near.total(w, at, self.weights)
         if value < self.lowest:
             self.lowest, self.modes = value, at.modes
         moved = gradient[self.places]
@@ -262,7 +269,7 @@ def require_searchable(fit: Fit, purpose: str) -> None:
             f"{purpose} cannot follow a fit by `{fit.method}`",
             code="reestimation.method",
             rule=f"It searches one of the objectives {', '.join(METHODS)} again",
-            cure="Fit with one of these from the estimates, then ask again",
+            cure="Fit with one of these, `start` being the `w` of this fit, then ask again",
         )
     if not fit.population.free.any():
         raise UsageError(f"{purpose} has nothing to do: this fit estimated nothing", code="reestimation.nothing")

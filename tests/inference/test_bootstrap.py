@@ -16,6 +16,7 @@ from ipex_pd.inference.binding import bind
 from ipex_pd.inference.estimation import fit
 from ipex_pd.inference.objectives import evaluate
 from ipex_pd.inference.options import FitOptions
+from ipex_pd.inference.population import Population, Prior
 from ipex_pd.inference.reestimation import Reestimation
 from ipex_pd.inference.resampling import bca_intervals, bootstrap, load_bootstrap
 from ipex_pd.inference.strata import resampled, strata_of
@@ -185,3 +186,21 @@ def test_a_fit_that_cannot_be_repeated_is_refused():
     modes = fit(bound_of(Y), "map", FitOptions(restarts=0))
     with pytest.raises(UsageError, match="the bootstrap cannot follow a fit by `map`"):
         bootstrap(modes, 3)
+
+
+def test_priors_and_subjects_set_aside_count_as_in_the_fit():
+    bound = bound_of(Y)
+    thetas = (replace(bound.population.thetas[0], prior=Prior("normal", 5.0, 0.05)), *bound.population.thetas[1:])
+    held = fit(Bound(Population(thetas, bound.population.blocks), bound.groups), "fo", FitOptions(restarts=0))
+    again = Reestimation(held, "a test").search()
+    assert again.value == pytest.approx(held.value, abs=1e-6)
+    table = bootstrap(held, 10).parameters.set_index("parameter")
+    assert table.loc["a", "mean"] == pytest.approx(5.0, abs=0.3)
+    assert table.loc["a", "se"] < 0.05
+
+    values = np.where(np.arange(24) == 3, np.nan, held.found.at.values)
+    aside = replace(held, found=replace(held.found, at=replace(held.found.at, values=values)))
+    near = Reestimation(aside, "a test")
+    rest = near.search().value
+    assert rest < held.value - held.found.at.values[3] + 1e-6
+    assert rest == pytest.approx(near.search(weights=np.where(np.arange(24) == 3, 7.0, 1.0)).value, abs=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ipex_pd.inference.draws import (
     covariance_draws,
     load_draws,
     natural_draws,
+    posterior_draws,
     search_vectors,
     weighted_quantiles,
 )
@@ -75,6 +78,13 @@ def test_search_vectors_of_draws_are_those_they_came_from(found):
     np.testing.assert_allclose(search_vectors(found.population, drawn), free, rtol=1e-9, atol=1e-10)
     with pytest.raises(UsageError, match="not of the parameters of this problem"):
         search_vectors(found.population, ParameterDraws(("q",), np.ones((1, 1)), np.ones(1), "x"))
+
+
+def test_the_chains_of_a_posterior_come_one_after_another():
+    chains = np.arange(12.0).reshape(2, 3, 2)
+    draws = posterior_draws(SimpleNamespace(names=("a", "b"), draws=chains))
+    assert draws.kind == "posterior"
+    assert draws["a"].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
 
 
 def test_quantiles_with_and_without_weights():

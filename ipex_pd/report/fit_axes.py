@@ -49,6 +49,13 @@ def dress(axes: Axes, title: str, below: str, left: str, font: float = FONT) -> 
     axes.set_axisbelow(True)
 
 
+def name_figure(figure: Figure, name: str) -> None:
+    """Put a name behind the title of the first panel."""
+    axes = figure.axes[0]
+    text = f"{axes.get_title(loc='left')}: {name}"
+    axes.set_title(text, fontsize=FONT + 0.5, loc="left", color="black", fontweight="bold")
+
+
 def points(axes: Axes, x: Numbers, y: Numbers, *, colour: str = OBSERVED, marker: str = "o", size: float = 9.0) -> None:
     """A cloud of points, drawn as a picture where there are very many."""
     usable = np.isfinite(x) & np.isfinite(y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from ipex_pd.inference.diagnostics.summary import Diagnostics
 from ipex_pd.inference.diagnostics.tables import curves
 from ipex_pd.inference.diagnostics.vpc import Vpc
 from ipex_pd.records.endpoints import Continuous
+from ipex_pd.report.fit_axes import name_figure
 from ipex_pd.report.fit_check_figures import censored_figure, check_figure, errors_figure, survival_figure
 from ipex_pd.report.fit_effect_figures import covariate_figure, effect_figure, pair_figure
 from ipex_pd.report.fit_individual_figures import PAGE, gradient_figure, individual_figures, trace_figure
@@ -37,15 +38,27 @@ def fit_figures(diagnostics: Diagnostics) -> dict[str, Drawn]:
         Sections `predictions`, `residuals`, `individuals`, `effects`, `covariates`, `errors`, `checks`, `search`.
     """
     return {
-        "predictions": [one for name in _measured(diagnostics) for one in _predictions(diagnostics, name)],
-        "residuals": [one for name in _measured(diagnostics) for one in _residuals(diagnostics, name)],
+        "predictions": _of_each(diagnostics, _predictions),
+        "residuals": _of_each(diagnostics, _residuals),
         "individuals": _individuals(diagnostics),
         "effects": _effects(diagnostics),
         "covariates": _covariates(diagnostics),
-        "errors": [one for name in _measured(diagnostics) for one in _errors(diagnostics, name)],
+        "errors": _of_each(diagnostics, _errors),
         "checks": _checks(diagnostics),
         "search": _search(diagnostics),
     }
+
+
+def _of_each(diagnostics: Diagnostics, draw: Callable[[Diagnostics, str], Drawn]) -> Drawn:
+    """Figures of every measured endpoint; where there are several, their titles say of which."""
+    names = _measured(diagnostics)
+    found: Drawn = []
+    for name in names:
+        drawn = draw(diagnostics, name)
+        for _, figure in drawn if len(names) > 1 else ():
+            name_figure(figure, name)
+        found += drawn
+    return found
 
 
 def _measured(diagnostics: Diagnostics) -> list[str]:
@@ -206,11 +219,14 @@ def _check(diagnostics: Diagnostics, check: Vpc, stratum: str) -> Drawn:
     told = f"{kind} of {check.endpoint} {stratum}".rstrip()
     log = _logarithmic(endpoint) and check.correction != "difference"
     found: Drawn = [(told, check_figure(check, stratum, unit=endpoint.unit, x_unit=unit, log=log))]
+    several = len(_measured(diagnostics)) > 1
     if check.correction == "none":
         sides = check.censored.loc[check.censored["stratum"].eq(stratum), "side"].unique()
         for side in sides:
             figure = censored_figure(check, int(side), stratum, x_unit=unit)
             found.append((f"Share of {check.endpoint} beyond the limit {stratum}".rstrip(), figure))
+    for _, figure in found if several else ():
+        name_figure(figure, check.endpoint)
     return found
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-ENGINE = tuple(
-    "body compiler drugs events explicit filters integrate levels mesh program rates reduction schedule solve stiff "
-    "superposition".split()
-)
+ENGINE = (
+    "body", "compiler", "drugs", "events", "explicit", "filters", "integrate", "levels", "mesh", "program", "rates",
+    "reduction", "schedule", "solve", "stiff", "superposition",
+)  # fmt: skip
 """Modules of `ipex_pd.numerics` that a solution goes through."""
 PACKAGES = ("ipex-pd", "jax", "jaxlib", "diffrax", "scipy", "numpy", "sympy")
 

@@ -52,7 +52,7 @@ class Information:
     def matrix(self) -> np.ndarray:
         """[m, m] of all subjects and the priors, in reciprocal products of the parameters' units."""
         whole: np.ndarray = self.parts.sum(0) + self.prior
-        return 0.5 * (whole + whole.T)
+        return np.asarray(0.5 * (whole + whole.T))
 
     @property
     def rank(self) -> int:

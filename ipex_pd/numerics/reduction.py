@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ipex_pd.equations.model import Equations as Rates
 from ipex_pd.equations.model import age as AGE
 from ipex_pd.equations.reduction import Remainder, remainder, staying_at_rest, staying_zero, thinned, undriven
+from ipex_pd.equations.symbols import Name
 from ipex_pd.numerics.compiler import Block, CompiledModel, evaluate, make_block
 
 Array = Any
@@ -138,14 +140,19 @@ def dormant_states(model: CompiledModel, absent: tuple[str, ...], p: Values, x: 
         p: name -> [P].
         x: states at day 0.
     """
-    values = dict(zip(model.model.states, x, strict=True))
-    zero = staying_zero(model.model, [s for s, row in values.items() if (row == 0).all()], absent)
-    candidates = undriven(model.model, thinned(model.model, zero, absent))
-    env = {**model.environment(p), **values}
-    balanced = {
-        s: rate
-        for s, rate in candidates.items()
-        if s not in zero and bool(np.all(np.asarray(evaluate(rate, env)) == 0))
-    }
+    empty = tuple(n for n, row in zip(model.states, x, strict=True) if (row == 0).all())
+    zero, candidates = _standing(model, empty, absent)
+    env = {**model.environment(p), **dict(zip(model.model.states, x, strict=True))}
+    balanced = {s: rate for s, rate in candidates.items() if bool(np.all(np.asarray(evaluate(rate, env)) == 0))}
     resting = staying_at_rest(model.model, balanced)
     return Dormant(tuple(map(str, zero)), tuple(map(str, resting)), absent)
+
+
+@lru_cache(maxsize=64)
+def _standing(model: CompiledModel, empty: tuple[str, ...], absent: tuple[str, ...]) -> tuple[tuple[Name, ...], Rates]:
+    """States that stay zero, and the rates of the others that no drug and no age drives."""
+    zero = staying_zero(
+        model.model, [s for n, s in zip(model.states, model.model.states, strict=True) if n in empty], absent
+    )
+    rates = undriven(model.model, thinned(model.model, zero, absent))
+    return zero, {s: rate for s, rate in rates.items() if s not in zero}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -23,29 +23,57 @@ from ipex_pd.inference.results import Fit, Labels, eta_ratios
 from ipex_pd.inference.search import Found, Search
 from ipex_pd.inference.totals import Bound, Objective
 from ipex_pd.inference.verdict import judge
+from ipex_pd.records.cohort_problems import CohortProblem
 from ipex_pd.records.individual import Individual
 from ipex_pd.records.problems import EstimationProblem
 
-FIT_METHODS = (*METHODS, *STOCHASTIC, "map")
+if TYPE_CHECKING:
+    from ipex_pd.inference.posterior import PosteriorFit
+
+FIT_METHODS = (*METHODS, *STOCHASTIC, "map", "nuts")
 
 
+@overload
+def fit(  # type: ignore[overload-overlap]
+    problem: EstimationProblem | CohortProblem | Bound,
+    method: Literal["nuts"],
+    options: FitOptions | None = None,
+    progress: Progress | None = None,
+    start: np.ndarray | None = None,
+) -> PosteriorFit: ...
+
+
+@overload
 def fit(
-    problem: EstimationProblem | Bound,
+    problem: EstimationProblem | CohortProblem | Bound,
     method: str = "focei",
     options: FitOptions | None = None,
     progress: Progress | None = None,
     start: np.ndarray | None = None,
-) -> Fit:
+) -> Fit: ...
+
+
+def fit(
+    problem: EstimationProblem | CohortProblem | Bound,
+    method: str = "focei",
+    options: FitOptions | None = None,
+    progress: Progress | None = None,
+    start: np.ndarray | None = None,
+) -> Fit | PosteriorFit:
     """Estimate a problem's population values and random effects by an approximate likelihood.
 
     Args:
-        problem: as loaded, or bound to its data.
+        problem: as loaded (also one of the disease, with its cohort), or bound to its data.
         method: `fo`, `foce`, `focei`, `laplace`, `agq` (adaptive Gauss-Hermite: the exact marginal likelihood of few
             random effects), `saem`, `imp` (importance-sampling EM; both end where the exact marginal likelihood is
-            highest), `pooled` (no random effects), or `map` (population values as they are, modes only).
-        options: of the search and the covariance step.
+            highest), `pooled` (no random effects), `map` (population values as they are, modes only), or `nuts`
+            (draws from the posterior; needs numpyro).
+        options: of the search and the covariance step; `settings` are those that saem, imp or nuts alone have.
         progress: told of every step. A KeyboardInterrupt keeps the best estimates.
         start: [n] search vector to start from instead of the problem's start values.
+
+    Returns:
+        A `Fit`; with `nuts` a `PosteriorFit`, which has draws in place of an objective and a covariance.
 
     Raises:
         UsageError: a method that does not exist, or cannot honour the data or an option.
@@ -59,8 +87,12 @@ def fit(
             f"`{method}` is not a method of fit", code="fit.method", rule=nearest_hint(method, FIT_METHODS)
         )
     chosen.require_for(method)
-    bound: Bound = bind(problem) if isinstance(problem, EstimationProblem) else problem
-    population = _population_for(bound.population, method)
+    bound = bound_of(problem)
+    if method == "nuts":
+        from ipex_pd.inference.posterior import sample_posterior
+
+        return sample_posterior(bound, chosen, subject_names(bound), progress, start)
+    population = population_for(bound.population, method)
     objective = objective_for(population, bound, method, chosen.nodes)
     if method in STOCHASTIC:
         found = stochastic(method, objective, chosen, progress, start)
@@ -71,6 +103,15 @@ def fit(
     if has_mesh(bound):
         bound, objective, found, mesh = _on_its_mesh(bound, objective, found, method, chosen, progress)
     return conclude(bound, objective, found, method, chosen, time.perf_counter() - begun, mesh)
+
+
+def bound_of(problem: EstimationProblem | CohortProblem | Bound) -> Bound:
+    """A problem with its data. Raises: RecordError, and whatever binding refuses."""
+    if isinstance(problem, CohortProblem):
+        from ipex_pd.inference.disease import disease_groups
+
+        return disease_groups(problem)
+    return bind(problem) if isinstance(problem, EstimationProblem) else problem
 
 
 def _on_its_mesh(
@@ -98,7 +139,7 @@ def objective_for(population: Population, bound: Bound, method: str, nodes: int 
     return Objective(population, groups, chosen, subject_names(bound))
 
 
-def _population_for(population: Population, method: str) -> Population:
+def population_for(population: Population, method: str) -> Population:
     """The population with what a method does not estimate fixed."""
     if method == "map":
         thetas = tuple(replace(theta, fixed=True) for theta in population.thetas)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from ipex_pd.errors import UsageError
 from ipex_pd.inference.imp import ImpOptions, imp
 from ipex_pd.inference.information import Informed
 from ipex_pd.inference.options import FitOptions
@@ -20,6 +19,7 @@ from ipex_pd.inference.population import Population
 from ipex_pd.inference.progress import Progress, Stage
 from ipex_pd.inference.saem import SaemOptions, saem
 from ipex_pd.inference.search import Found
+from ipex_pd.inference.settings import settings_for
 from ipex_pd.inference.totals import Evaluation, Objective
 
 StochasticName = Literal["saem", "imp"]
@@ -33,17 +33,15 @@ def stochastic(
     options: FitOptions,
     progress: Progress | None = None,
     start: np.ndarray | None = None,
-    settings: SaemOptions | ImpOptions | None = None,
 ) -> Found:
     """Search by SAEM or importance-sampling EM.
 
     Args:
         method: `saem` or `imp`.
         objective: of the problem by a method with modes, such as `laplace`.
-        options: of the fit; its seed is used when no settings are given.
+        options: of the fit; its settings are those of the method, made with its seed when not given.
         progress: told of every block of iterations.
         start: [n] search vector; the start of the population when not given.
-        settings: of the method itself.
 
     Raises:
         UsageError: settings of the other method.
@@ -54,21 +52,17 @@ def stochastic(
         if progress is not None:
             progress(Stage(phase, iteration, w))
 
-    if method == "saem":
-        own = settings if settings is not None else SaemOptions(seed=options.seed)
-        if not isinstance(own, SaemOptions):
-            raise UsageError("the settings are not those of SAEM", where="saem", rule="SAEM takes SaemOptions")
+    own = settings_for(method, options)
+    path: tuple[float, ...] = ()
+    if isinstance(own, SaemOptions):
         fit = saem(population, objective.groups, own, tell)
-        informed, tolerance, iterations, stopped = fit.informed, own.tolerance, len(fit.trace), fit.interrupted
-        words = fit.words
-        path: tuple[float, ...] = ()
+        informed, words, iterations, stopped = fit.informed, fit.words, len(fit.trace), fit.interrupted
     else:
-        chosen = settings if settings is not None else ImpOptions()
-        if not isinstance(chosen, ImpOptions):
-            raise UsageError("the settings are not those of imp", where="imp", rule="Method imp takes ImpOptions")
-        climb = imp(population, objective.groups, chosen, tell)
-        informed, tolerance, iterations, stopped = climb.informed, chosen.tolerance, len(climb.trace), climb.interrupted
-        words, path = climb.words(tolerance), tuple(float(v) for v in climb.objectives)
+        assert isinstance(own, ImpOptions)
+        climb = imp(population, objective.groups, own, tell)
+        informed, words, iterations = climb.informed, climb.words(own.tolerance), len(climb.trace)
+        stopped, path = climb.interrupted, tuple(float(v) for v in climb.objectives)
+    tolerance = own.tolerance
     at = evaluation(objective, informed)
     free = np.flatnonzero(population.free)
     return Found(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipex_pd.errors import UsageError, nearest_hint
+
+if TYPE_CHECKING:
+    from ipex_pd.inference.bayes import NutsOptions
+    from ipex_pd.inference.imp import ImpOptions
+    from ipex_pd.inference.saem import SaemOptions
 
 CovarianceKind = Literal["auto", "sandwich", "r", "s", "none"]
 Search = Literal["bfgs", "l-bfgs-b", "adam"]
@@ -19,8 +24,9 @@ _OWN: dict[str, tuple[str, ...]] = {
     "agq": ("nodes",),
     "two_stage": ("stages", "iterations"),
     "map": (),
-    "saem": (),
-    "imp": (),
+    "saem": ("settings",),
+    "imp": ("settings",),
+    "nuts": ("settings",),
 }
 _RULES = {
     "nodes": "Nodes are those of the quadrature of agq",
@@ -29,7 +35,8 @@ _RULES = {
     "gradient": "It ends the polishing of pooled, fo, foce, focei, laplace and agq",
     "restarts": "Restarts are further searches of pooled, fo, foce, focei, laplace and agq",
     "spread": "It moves the starts of restarts, of pooled, fo, foce, focei, laplace and agq",
-    "iterations": "It counts steps of a search; saem and imp have settings of their own, map searches nothing",
+    "iterations": "It counts steps of a search; saem, imp and nuts have settings of their own, map searches nothing",
+    "settings": "They are SaemOptions of saem, ImpOptions of imp, NutsOptions of nuts",
 }
 
 
@@ -49,6 +56,7 @@ class FitOptions:
         covariance: `sandwich` is R^-1 S R^-1 (NONMEM's default), `r` R^-1, `s` S^-1; `auto` is the sandwich, or `r`
             where S is of no use (priors, fewer subjects than parameters).
         level: of confidence intervals.
+        settings: of `saem`, `imp` or `nuts` alone; made with `seed` when not given.
     """
 
     search: Search = "bfgs"
@@ -61,6 +69,7 @@ class FitOptions:
     stages: Stages | None = None
     covariance: CovarianceKind = "auto"
     level: float = 0.95
+    settings: SaemOptions | ImpOptions | NutsOptions | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("search", Search), ("covariance", CovarianceKind), ("stages", Stages)):

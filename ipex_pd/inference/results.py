@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -243,7 +243,7 @@ class Fit:
         whole = {
             "schema": SCHEMA,
             "method": self.method,
-            "options": vars(self.options),
+            "options": asdict(self.options),
             "objective": self.value,
             "outcome": self.found.outcome,
             "converged": self.found.converged,

@@ -17,13 +17,15 @@ from ipex_pd.errors import UsageError
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.totals import Evaluation, Objective
 
+Kind = Literal["sandwich", "r", "s", "stages", "none"]
+
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
     """The covariance of the estimates, or why there is none.
 
     Attributes:
-        kind: `sandwich`, `r` or `s`; `none` when it was not asked for.
+        kind: `sandwich`, `r` or `s`; `stages` that of two-stage estimates; `none` when it was not asked for.
         outcome: `done`, or why it failed, in words.
         names: of the m estimated natural values.
         search: [m, m] on the search scale; NaN when it failed.
@@ -33,7 +35,7 @@ class Covariance:
         definite: whether R is positive definite: the estimates are at a minimum.
     """
 
-    kind: Literal["sandwich", "r", "s", "none"]
+    kind: Kind
     outcome: str
     names: tuple[str, ...]
     search: np.ndarray
@@ -72,11 +74,22 @@ def correlation_of(matrix: np.ndarray) -> np.ndarray:
     return correlation
 
 
-def no_covariance(population: Population, why: str, kind: Literal["sandwich", "r", "s", "none"] = "none") -> Covariance:
+def no_covariance(population: Population, why: str, kind: Kind = "none") -> Covariance:
     """The record of a covariance step that was not made or failed."""
     names = estimated_names(population)
     nothing = np.full((len(names), len(names)), np.nan)
     return Covariance(kind, why, names, nothing, nothing, nothing, nothing, np.zeros(0), False)
+
+
+def require_covariance(kind: str, prior: bool) -> None:
+    """Refuse a covariance that cannot honour priors. Raises: UsageError."""
+    if kind in ("s", "sandwich") and prior:
+        raise UsageError(
+            f"covariance `{kind}` does not know priors",
+            code="fit.covariance-prior",
+            rule="S is a sum over subjects",
+            cure="Use `r` or `auto`",
+        )
 
 
 def estimated_names(population: Population) -> tuple[str, ...]:
@@ -100,10 +113,7 @@ def covariance_of(
         UsageError: S or the sandwich is asked for where there are priors.
     """
     population = objective.population
-    if kind in ("s", "sandwich") and objective.has_prior:
-        raise UsageError(
-            f"covariance `{kind}` does not know priors", rule="S is a sum over subjects", cure="Use `r` or `auto`"
-        )
+    require_covariance(kind, objective.has_prior)
     useless = objective.has_prior or (kind == "auto" and objective.subjects <= int(population.free.sum()))
     chosen: Literal["sandwich", "r", "s"] = "s" if kind == "s" else "r" if kind == "r" or useless else "sandwich"
     r = 0.5 * hessian

@@ -10,11 +10,11 @@ import numpy as np
 
 from ipex_pd.errors import UsageError, nearest_hint
 from ipex_pd.inference.binding import BoundProblem, bind
-from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance
+from ipex_pd.inference.covariance import Covariance, covariance_of, no_covariance, require_covariance
 from ipex_pd.inference.individuals import describe
 from ipex_pd.inference.likelihood import censoring_of, has_events
-from ipex_pd.inference.meshing import MeshCheck, has_mesh, settled
-from ipex_pd.inference.methods import STOCHASTIC, stochastic
+from ipex_pd.inference.meshing import MeshCheck, etas_of, has_mesh, settled
+from ipex_pd.inference.methods import STOCHASTIC, started, stochastic
 from ipex_pd.inference.objectives import METHODS, method_for
 from ipex_pd.inference.options import DEFAULT_NODES, FitOptions
 from ipex_pd.inference.population import OmegaBlock, Population
@@ -22,6 +22,7 @@ from ipex_pd.inference.progress import Progress
 from ipex_pd.inference.results import Fit, Labels, eta_ratios
 from ipex_pd.inference.search import Found, Search
 from ipex_pd.inference.totals import Bound, Objective
+from ipex_pd.inference.twostage import TwoStage, two_stage
 from ipex_pd.inference.verdict import judge
 from ipex_pd.records.cohort_problems import CohortProblem
 from ipex_pd.records.individual import Individual
@@ -30,7 +31,8 @@ from ipex_pd.records.problems import EstimationProblem
 if TYPE_CHECKING:
     from ipex_pd.inference.posterior import PosteriorFit
 
-FIT_METHODS = (*METHODS, *STOCHASTIC, "map", "nuts")
+TWO_STAGE = "two_stage"
+FIT_METHODS = (*METHODS, *STOCHASTIC, TWO_STAGE, "map", "nuts")
 
 
 @overload
@@ -66,8 +68,8 @@ def fit(
         problem: as loaded (also one of the disease, with its cohort), or bound to its data.
         method: `fo`, `foce`, `focei`, `laplace`, `agq` (adaptive Gauss-Hermite: the exact marginal likelihood of few
             random effects), `saem`, `imp` (importance-sampling EM; both end where the exact marginal likelihood is
-            highest), `pooled` (no random effects), `map` (population values as they are, modes only), or `nuts`
-            (draws from the posterior; needs numpyro).
+            highest), `two_stage` (every subject alone, then the population), `pooled` (no random effects), `map`
+            (population values as they are, modes only), or `nuts` (draws from the posterior; needs numpyro).
         options: of the search and the covariance step; `settings` are those that saem, imp or nuts alone have.
         progress: told of every step. A KeyboardInterrupt keeps the best estimates.
         start: [n] search vector to start from instead of the problem's start values.
@@ -94,6 +96,11 @@ def fit(
         return sample_posterior(bound, chosen, subject_names(bound), progress, start)
     population = population_for(bound.population, method)
     objective = objective_for(population, bound, method, chosen.nodes)
+    require_covariance(chosen.covariance, objective.has_prior and bool(population.free.any()))
+    if method == TWO_STAGE:
+        if start is not None:
+            population = started(population, np.asarray(start, float))
+        return _by_stages(bound, population, chosen, progress, begun)
     if method in STOCHASTIC:
         found = stochastic(method, objective, chosen, progress, start)
     else:
@@ -112,6 +119,28 @@ def bound_of(problem: EstimationProblem | CohortProblem | Bound) -> Bound:
 
         return disease_groups(problem)
     return bind(problem) if isinstance(problem, EstimationProblem) else problem
+
+
+def _by_stages(
+    bound: Bound, population: Population, options: FitOptions, progress: Progress | None, begun: float
+) -> Fit:
+    """A fit by two stages; on a mesh they are done twice, the second time on one for the individual estimates."""
+    objective = objective_for(population, bound, TWO_STAGE)
+    found, covariance, stages = two_stage(population, objective, options, progress)
+    mesh = None
+    if has_mesh(bound):
+        assert isinstance(bound, BoundProblem)
+        bound = bound.refined(np.asarray(population.layout.theta(found.w)), etas_of(objective, found))
+        objective = objective_for(population, bound, TWO_STAGE)
+        found, covariance, stages = two_stage(population, objective, options, progress)
+
+        def again(finer: BoundProblem) -> Objective:
+            return objective_for(population, finer, TWO_STAGE)
+
+        bound, objective, found, mesh = settled(bound, objective.without(found.aside), found, again, None)
+    objective = objective.without(found.aside)
+    seconds = time.perf_counter() - begun
+    return conclude(bound, objective, found, TWO_STAGE, options, seconds, mesh, (covariance, stages))
 
 
 def _on_its_mesh(
@@ -133,7 +162,7 @@ def objective_for(population: Population, bound: Bound, method: str, nodes: int 
     """The objective of a method. Raises: UsageError."""
     groups = tuple(bound.groups)
     name = method
-    if method == "map" or method in STOCHASTIC:
+    if method in ("map", TWO_STAGE) or method in STOCHASTIC:
         name = "laplace" if any(censoring_of(g) != "none" or has_events(g) for g in groups) else "focei"
     chosen = method_for(name, groups, DEFAULT_NODES if nodes is None else nodes)
     return Objective(population, groups, chosen, subject_names(bound))
@@ -163,17 +192,21 @@ def conclude(
     options: FitOptions,
     seconds: float,
     mesh: MeshCheck | None = None,
+    by_stages: tuple[Covariance, TwoStage] | None = None,
 ) -> Fit:
     """The record of a fit: subjects first, then the covariance step, which may fail without harm to the rest."""
     begun = time.perf_counter()
     population = objective.population
     who = describe(objective, found.w, found.at.modes)
-    if not population.free.any():
+    if by_stages is not None:
+        covariance = by_stages[0]
+    elif not population.free.any():
         covariance = no_covariance(population, "nothing was estimated")
     elif options.covariance == "none" or found.interrupted:
         covariance = no_covariance(population, "not asked for" if options.covariance == "none" else "interrupted")
     else:
         covariance = _covariance(objective, found, options)
+    stages = None if by_stages is None else by_stages[1]
     omega = np.asarray(population.omega(found.w))
     ratios = eta_ratios(population.eta_names, who, omega)
     shrinkage = {name: 100.0 * (1.0 - ratio) for name, ratio in ratios.items()}
@@ -186,9 +219,10 @@ def conclude(
         covariance=covariance,
         who=who,
         labels=labels_of(bound, objective.subjects),
-        verdict=judge(objective, found, covariance, shrinkage, mesh),
+        verdict=judge(objective, found, covariance, shrinkage, mesh, stages),
         seconds=seconds + time.perf_counter() - begun,
         mesh=mesh,
+        stages=stages,
     )
 
 

@@ -22,7 +22,7 @@ _SEARCHED = ("pooled", "fo", "foce", "focei", "laplace", "agq")
 _EVERYBODY = ("covariance", "level", "seed")
 _OWN: dict[str, tuple[str, ...]] = {
     "agq": ("nodes",),
-    "two_stage": ("stages", "iterations"),
+    "two_stage": ("stages", "iterations", "search", "gradient"),
     "map": (),
     "saem": ("settings",),
     "imp": ("settings",),
@@ -31,8 +31,9 @@ _OWN: dict[str, tuple[str, ...]] = {
 _RULES = {
     "nodes": "Nodes are those of the quadrature of agq",
     "stages": "It says which two-stage estimates are the answer, of two_stage",
-    "search": "It names the minimiser of pooled, fo, foce, focei, laplace and agq",
-    "gradient": "It ends the polishing of pooled, fo, foce, focei, laplace and agq",
+    "covariance": "Nothing is estimated by map, so that nothing has a standard error",
+    "search": "It names the minimiser of methods that search an objective: saem, imp and map do not",
+    "gradient": "It ends the polishing of methods that search an objective: saem, imp and map do not",
     "restarts": "Restarts are further searches of pooled, fo, foce, focei, laplace and agq",
     "spread": "It moves the starts of restarts, of pooled, fo, foce, focei, laplace and agq",
     "iterations": "It counts steps of a search; saem, imp and nuts have settings of their own, map searches nothing",
@@ -89,12 +90,16 @@ class FitOptions:
         Raises:
             UsageError: an option that is not the default, and not of this method.
         """
-        taken = {*_EVERYBODY, *_OWN.get(method, ())}
+        taken = {*_EVERYBODY, *_OWN.get(method, ())} - ({"covariance"} if method == "map" else set())
         if method in _SEARCHED:
             taken |= {"search", "iterations", "gradient", "restarts", "spread"}
         for one in fields(self):
             given: Any = getattr(self, one.name)
-            if one.name not in taken and given != one.default and (one.name, given) != ("restarts", 0):
+            if (
+                one.name not in taken
+                and given != one.default
+                and (one.name, given) not in (("restarts", 0), ("covariance", "none"))
+            ):
                 raise UsageError(
                     f"`{method}` has no option `{one.name}`",
                     code="fit.option",

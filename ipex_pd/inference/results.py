@@ -21,6 +21,7 @@ from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.search import Found
 from ipex_pd.inference.totals import Bound
+from ipex_pd.inference.twostage import TwoStage
 from ipex_pd.inference.verdict import Verdict
 
 SCHEMA = 1
@@ -57,6 +58,7 @@ class Fit:
         verdict: whether to believe it.
         seconds: wall time.
         mesh: what is known of the mesh of a nonlinear model; None without one.
+        stages: how every subject was fitted, and both estimates, of method `two_stage`.
     """
 
     bound: Bound
@@ -70,6 +72,7 @@ class Fit:
     verdict: Verdict
     seconds: float
     mesh: MeshCheck | None = None
+    stages: TwoStage | None = None
 
     @property
     def value(self) -> float:
@@ -223,6 +226,8 @@ class Fit:
         table = self.etas
         table.insert(1, "objective", self.found.at.values)
         table.insert(2, "found", self.found.at.found)
+        if self.stages is not None:
+            table.insert(3, "way", list(self.stages.way))
         for i, name in enumerate(self.population.eta_names):
             table[f"se({name})"] = np.where(self.who.present[:, i], errors[:, i], np.nan)
         return table
@@ -254,6 +259,7 @@ class Fit:
             "restarts": list(self.found.restarts),
             "path_difference": self.found.path_difference,
             "failed": [str(name) for name in self.failed],
+            "stages": None if self.stages is None else self.stages.table(self.labels.subjects).to_dict("records"),
             "mesh": None if self.mesh is None else vars(self.mesh),
             "parameters": self.parameters.to_dict("records"),
             "search": self.w.tolist(),

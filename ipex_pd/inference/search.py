@@ -81,7 +81,7 @@ class Search:
         """
         first = self._begin(w, modes)
         found = self._descend(w, first)
-        if self.objective.aside.any() and not found.interrupted:
+        if self.objective is not self._everybody and not found.interrupted:
             found = self._with_everybody(found)
         ends = []
         random = np.random.default_rng(self.options.seed)

@@ -11,6 +11,7 @@ from ipex_pd.inference.covariance import Covariance
 from ipex_pd.inference.meshing import MeshCheck
 from ipex_pd.inference.search import Found
 from ipex_pd.inference.totals import Objective
+from ipex_pd.inference.twostage import TwoStage
 
 Level = Literal["trust", "look", "do not trust"]
 
@@ -34,9 +35,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to believe a fit: its worst reason decides."""
+    """Whether to believe a fit: its worst reason decides; `best` says what there is to trust where there is none."""
 
     reasons: tuple[Reason, ...]
+    best: str = "at a minimum, found again, well determined"
 
     @property
     def level(self) -> Level:
@@ -46,7 +48,7 @@ class Verdict:
 
     def __str__(self) -> str:
         said = "; ".join(r.text for r in sorted(self.reasons, key=lambda r: r.level))
-        return f"{self.level}: {said}" if said else "trust: at a minimum, found again, well determined"
+        return f"{self.level}: {said}" if said else f"trust: {self.best}"
 
 
 def judge(
@@ -55,6 +57,7 @@ def judge(
     covariance: Covariance,
     shrinkage: dict[str, float],
     mesh: MeshCheck | None = None,
+    stages: TwoStage | None = None,
 ) -> Verdict:
     """Weigh a fit.
 
@@ -64,6 +67,7 @@ def judge(
         covariance: of the estimates.
         shrinkage: [%] SD shrinkage by random effect.
         mesh: what is known of the mesh of a nonlinear model.
+        stages: of a two-stage fit.
     """
     reasons = [*_search_reasons(objective, found), *_subject_reasons(objective, found)]
     if objective.population.free.any():
@@ -72,7 +76,34 @@ def judge(
     for name, value in shrinkage.items():
         if value > _ALARM_SHRINKAGE:
             reasons.append(Reason("look", f"shrinkage of {name} is {value:.0f} %"))
-    return Verdict(tuple(reasons))
+    reasons += [] if stages is None else _stage_reasons(objective, stages)
+    return Verdict(tuple(reasons), _best(objective, found, stages))
+
+
+def _best(objective: Objective, found: Found, stages: TwoStage | None) -> str:
+    """What a fit without reasons against it has in its favour."""
+    if stages is not None:
+        return "every subject tells its random effects alone, well determined"
+    if not objective.population.free.any():
+        return "a mode was found for every subject"
+    return f"at a minimum, {'found again' if found.restarts else 'searched from one start'}, well determined"
+
+
+def _stage_reasons(objective: Objective, stages: TwoStage) -> list[Reason]:
+    reasons = []
+    way = np.array(stages.way)
+    maps, failed = np.flatnonzero(way == "map"), np.flatnonzero(way == "failed")
+    if len(maps):
+        text = f"{objective.who(maps)} by MAP: not identifiable alone"
+        if stages.chosen == "standard":
+            text += ", and so drawn towards the start values"
+        reasons.append(Reason("look", text))
+    if len(failed):
+        reasons.append(Reason("do not trust", f"{objective.who(failed)} had no individual fit and took no part"))
+    if stages.chosen == "standard":
+        text = "variances of the standard stage hold the uncertainty of the individual estimates and are too large"
+        reasons.append(Reason("look", text))
+    return reasons
 
 
 def _mesh_reasons(mesh: MeshCheck) -> list[Reason]:

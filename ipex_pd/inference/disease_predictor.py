@@ -56,11 +56,25 @@ class DiseasePredictor:
     def __call__(self, inputs: Any, theta: Array, eta: Array) -> Prediction:
         """Predictions [B, N] of the records of `inputs`, row by row."""
         values, env = self.values(inputs, theta, eta)
+        seen = self.seen(inputs, values, env)
+        judged = [Judged.judge(endpoint, seen) for endpoint in self.endpoints]
+        return self._records(inputs, judged, inputs["days"].T.shape)
+
+    def means(self, inputs: Any, values: Values, env: Values) -> Array:
+        """Predictions [B, N] on the fitted scale alone, from all parameters and what else formulas name, each [B]."""
+        seen, mean = self.seen(inputs, values, env), jnp.zeros(inputs["endpoint"].shape)
+        shape = inputs["days"].T.shape
+        for k, endpoint in enumerate(self.endpoints):
+            raw = jnp.broadcast_to(compile_formula(endpoint.prediction)(seen), shape)
+            picked = jnp.take_along_axis(raw.T, inputs["visit"], axis=1)
+            mean = jnp.where(inputs["endpoint"] == k, Judged(endpoint, picked, {}, jnp.zeros(())).mean, mean)
+        return mean
+
+    def seen(self, inputs: Any, values: Values, env: Values) -> dict[str, Array]:
+        """Every name of endpoints' formulas on the days of the children, [V, B]."""
         x, levels = self.states(inputs, values)
         ages = inputs["days"].T + inputs["age"]
-        seen = observe(self.system, values, ages, x, levels)
-        judged = [Judged.judge(e, {**_wide(env, ages), **seen, "time": inputs["days"].T}) for e in self.endpoints]
-        return self._records(inputs, judged, ages.shape)
+        return {**_wide(env, ages), **observe(self.system, values, ages, x, levels), "time": inputs["days"].T}
 
     def values(self, inputs: Any, theta: Array, eta: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         """All parameters of the children, name -> [B], and what formulas know of them besides."""

@@ -95,7 +95,7 @@ def fit(
 
         return sample_posterior(bound, chosen, subject_names(bound), progress, start)
     population = population_for(bound.population, method)
-    objective = objective_for(population, bound, method, chosen.nodes)
+    objective = objective_for(population, bound, method, chosen.nodes, chosen.expansion)
     require_covariance(chosen.covariance, objective.has_prior and bool(population.free.any()))
     if method == TWO_STAGE:
         if start is not None:
@@ -153,18 +153,26 @@ def _on_its_mesh(
         return Search(other, replace(options, restarts=0), progress).run(before.w, before.at.modes)
 
     def again(finer: BoundProblem) -> Objective:
-        return objective_for(objective.population, finer, method, options.nodes)
+        return objective_for(objective.population, finer, method, options.nodes, options.expansion)
 
     return settled(bound, objective, found, again, None if method in STOCHASTIC else go_on)
 
 
-def objective_for(population: Population, bound: Bound, method: str, nodes: int | None = None) -> Objective:
-    """The objective of a method. Raises: UsageError."""
+def objective_for(
+    population: Population, bound: Bound, method: str, nodes: int | None = None, expansion: bool | None = None
+) -> Objective:
+    """The objective of a method, of expanded predictions as `FitOptions.expansion` says. Raises: UsageError."""
     groups = tuple(bound.groups)
     name = method
     if method in ("map", TWO_STAGE) or method in STOCHASTIC:
         name = "laplace" if any(censoring_of(g) != "none" or has_events(g) for g in groups) else "focei"
     chosen = method_for(name, groups, DEFAULT_NODES if nodes is None else nodes)
+    if expansion is not False and (method == "map" or method in METHODS):
+        from ipex_pd.inference.expansion_splits import expanded_objective
+
+        expanded = expanded_objective(population, groups, chosen, subject_names(bound), asked=expansion is True)
+        if expanded is not None:
+            return expanded
     return Objective(population, groups, chosen, subject_names(bound))
 
 

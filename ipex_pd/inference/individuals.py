@@ -66,7 +66,8 @@ def describe(objective: Objective, w: np.ndarray, modes: Starts) -> Individuals:
     """Describe every subject at the search vector w [n], with modes searched from `modes`."""
     layout, method = objective.population.layout, objective.method
     parts = []
-    for group, start in zip(objective.groups, modes, strict=True):
+    groups, modes = objective.described(w, modes)
+    for group, start in zip(groups, modes, strict=True):
         found = _describe(group, jnp.asarray(w), jnp.asarray(start), layout=layout, method=method)
         parts.append(jax.tree.map(np.asarray, found))
     return Individuals(

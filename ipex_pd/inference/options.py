@@ -38,6 +38,7 @@ _RULES = {
     "spread": "It moves the starts of restarts, of pooled, fo, foce, focei, laplace and agq",
     "iterations": "It counts steps of a search; saem, imp and nuts have settings of their own, map searches nothing",
     "settings": "They are SaemOptions of saem, ImpOptions of imp, NutsOptions of nuts",
+    "expansion": "Expansions serve pooled, fo, foce, focei and map",
 }
 
 
@@ -57,6 +58,9 @@ class FitOptions:
         covariance: `sandwich` is R^-1 S R^-1 (NONMEM's default), `r` R^-1, `s` S^-1; `auto` is the sandwich, or `r`
             where S is of no use (priors, fewer subjects than parameters).
         level: of confidence intervals.
+        expansion: whether `pooled`, `fo`, `foce`, `focei` and `map` expand predictions around the modes instead of
+            differentiating the model inside the objective: the same numbers, much less to compile. When not given, they
+            do it where predictions are costly (the disease) and can be expanded.
         settings: of `saem`, `imp` or `nuts` alone; made with `seed` when not given.
     """
 
@@ -70,6 +74,7 @@ class FitOptions:
     stages: Stages | None = None
     covariance: CovarianceKind = "auto"
     level: float = 0.95
+    expansion: bool | None = None
     settings: SaemOptions | ImpOptions | NutsOptions | None = None
 
     def __post_init__(self) -> None:
@@ -91,6 +96,8 @@ class FitOptions:
             UsageError: an option that is not the default, and not of this method.
         """
         taken = {*_EVERYBODY, *_OWN.get(method, ())} - ({"covariance"} if method == "map" else set())
+        if method in _SEARCHED or method == "map":
+            taken |= {"expansion"}
         if method in _SEARCHED:
             taken |= {"search", "iterations", "gradient", "restarts", "spread"}
         for one in fields(self):

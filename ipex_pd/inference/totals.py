@@ -117,6 +117,10 @@ class Objective:
         ]
         return self._gathered(np.asarray(w, float), [Evaluated(*(np.asarray(v) for v in p)) for p in parts])
 
+    def described(self, w: np.ndarray, modes: Starts) -> tuple[tuple[Group, ...], Starts]:
+        """Groups that predict at these modes and where the random effects are zero, and the modes, at w [n]."""
+        return self.groups, modes
+
     def gather(self, parts: list[np.ndarray]) -> np.ndarray:
         """Arrays of the groups [B, ...] as one [S, ...] in the order of the data set."""
         whole = np.zeros((self.subjects, *parts[0].shape[1:]), parts[0].dtype)

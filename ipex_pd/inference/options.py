@@ -30,7 +30,7 @@ _OWN: dict[str, tuple[str, ...]] = {
 }
 _RULES = {
     "nodes": "Nodes are those of the quadrature of agq",
-    "stages": "It says which two-stage estimates are the answer, of two_stage",
+    "stages": "It says which estimates are the answer, of two_stage",
     "covariance": "Nothing is estimated by map, so that nothing has a standard error",
     "search": "It names the minimiser of methods that search an objective: saem, imp and map do not",
     "gradient": "It ends the polishing of methods that search an objective: saem, imp and map do not",

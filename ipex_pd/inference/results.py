@@ -23,8 +23,10 @@ from ipex_pd.inference.search import Found
 from ipex_pd.inference.totals import Bound
 from ipex_pd.inference.twostage import TwoStage
 from ipex_pd.inference.verdict import Verdict
+from ipex_pd.records.findings import Finding
 
 SCHEMA = 1
+_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,12 @@ class Fit:
         """Identifiers of subjects that were set aside because they had no finite likelihood."""
         aside = self.found.aside
         return tuple(name for name, out in zip(self.labels.subjects, aside, strict=True) if out) if len(aside) else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was warned of when the data were read, one sentence each."""
+        found = getattr(getattr(self.bound, "dataset", None), "findings", ())
+        return tuple(_finding(one) for one in found if one.severity == "warning")
 
     @property
     def w(self) -> np.ndarray:
@@ -258,6 +266,7 @@ class Fit:
             "seconds": self.seconds,
             "restarts": list(self.found.restarts),
             "path_difference": self.found.path_difference,
+            "warnings": list(self.warnings),
             "failed": [str(name) for name in self.failed],
             "stages": None if self.stages is None else self.stages.table(self.labels.subjects).to_dict("records"),
             "mesh": None if self.mesh is None else vars(self.mesh),
@@ -290,6 +299,9 @@ class Fit:
         else:
             foot = f"covariance: {covariance.outcome}"
         notes = "CV % = sqrt(exp(omega^2) - 1); shrinkage = 1 - SD(eta)/omega; objective without n log(2 pi)"
+        foot += "".join(f"\ndata: {text}" for text in self.warnings[:_SHOWN])
+        if len(self.warnings) > _SHOWN:
+            foot += f"\ndata: {len(self.warnings) - _SHOWN} more warnings in `warnings`"
         if self.mesh is not None:
             foot += f"\nmesh: error {self.mesh.error:.2g} in the objective, {self.mesh.amounts:.1g} of an amount's peak"
         return "\n".join([head, *lines, foot, notes, f"verdict: {self.verdict}"])
@@ -303,6 +315,13 @@ def eta_ratios(names: tuple[str, ...], who: Individuals, omega: np.ndarray) -> d
         if len(own) > 1 and omega[i, i] > 0:
             ratios[name] = float(own.std(ddof=1) / math.sqrt(omega[i, i]))
     return ratios
+
+
+def _finding(one: Finding) -> str:
+    """A warning in words: where, and what."""
+    count = f" ({one.count} times)" if one.count > 1 else ""
+    where = f"row {one.row}, subject {one.subject}" if one.row else f"{one.column} {one.value}"
+    return f"{where}: {one.rule.rstrip('.')}{count}"
 
 
 def _percent(se: float, value: float) -> float:

@@ -33,7 +33,7 @@ from ipex_pd.inference.totals import Evaluation, Objective
 
 Array = Any
 
-_WIDE = 30.0
+_WIDE = 200.0
 _KNOWN = 4.0
 _ROUNDS = 4
 

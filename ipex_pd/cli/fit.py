@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ipex_pd.inference.options import FitOptions
+    from ipex_pd.inference.posterior import PosteriorFit
     from ipex_pd.inference.progress import Stage
     from ipex_pd.inference.results import Fit
+    from ipex_pd.inference.settings import Settings
 
 
 def complete_problem(incomplete: str) -> list[str]:
     """Shipped problems that start with what is typed."""
     from ipex_pd.records.library import catalogue
 
-    return [name for name in catalogue()["problems"] if name.startswith(incomplete)]
+    known = catalogue()
+    return [name for name in (*known["problems"], *known["cohort_problems"]) if name.startswith(incomplete)]
 
 
 def fit(
@@ -41,8 +44,8 @@ def fit(
         typer.Option(
             "--method",
             "-m",
-            help="fo, foce, focei, laplace, agq (exact, few random effects), saem, imp, nuts; pooled (no random "
-            "effects), map (modes only).",
+            help="fo, foce, focei, laplace, agq (exact, few random effects), saem, imp, two_stage; nuts (posterior); "
+            "pooled (no random effects), map (modes only).",
         ),
     ] = "focei",
     restarts: Annotated[int, typer.Option("--restarts", min=0, help="Further searches from moved starts.")] = 1,
@@ -51,6 +54,14 @@ def fit(
         str, typer.Option("--covariance", help="auto, sandwich (R^-1 S R^-1), r, s, or none.")
     ] = "auto",
     seed: options.SeedOption = 20240,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="A setting that saem, imp or nuts alone has, such as `draws=2000`; `--option list` shows them.",
+        ),
+    ] = None,
     out: options.OutOption = None,
     overwrite: options.OverwriteOption = False,
     resume: Annotated[
@@ -65,18 +76,26 @@ def fit(
     Examples:
       ipex-pd fit theophylline --method focei
       ipex-pd fit my_problem.yaml --method laplace --out runs/first
+      ipex-pd fit theophylline --method nuts --option draws=2000
       ipex-pd diagnose runs/first
     """
     from ipex_pd.inference.options import FitOptions
-    from ipex_pd.records.library import load_problem
+    from ipex_pd.records.cohort_problems import load_any_problem
 
-    chosen = FitOptions(iterations=iterations, restarts=restarts, covariance=covariance, seed=seed)  # type: ignore[arg-type]
-    asked = load_problem(problem)
+    settings = _settings(method, option or [], seed)
+    chosen = FitOptions(
+        iterations=iterations,
+        restarts=restarts,
+        covariance=covariance,  # type: ignore[arg-type]
+        seed=seed,
+        settings=settings,
+    )
+    asked = load_any_problem(problem)
     start = _start(out, problem, resume)
     folder = _open(out, problem, method, chosen, overwrite=overwrite or resume)
     if folder is not None:
         inputs = fit_runs.keep_problem(folder, problem, asked)
-        settings = {
+        about = {
             "command": "fit",
             "problem": problem,
             "method": method,
@@ -84,7 +103,7 @@ def fit(
             "inputs": inputs,
             "resumed_from": None if start is None else start.tolist(),
         }
-        folder.write(fit_runs.SETTINGS, console.to_json(settings) + "\n")
+        folder.write(fit_runs.SETTINGS, console.to_json(about) + "\n")
         if start is not None:
             folder.write(fit_runs.CHECKPOINT, console.to_json({"phase": "resumed", "search": start.tolist()}) + "\n")
     with guarded(folder), console.progress("Fitting", iterations, quiet=json) as advance:
@@ -94,7 +113,7 @@ def fit(
         done = interruptible(lambda: estimate(asked, method, chosen, tell, start))
     with guarded(folder):
         _deliver(done, problem, folder, as_json=json)
-    if done.found.interrupted:
+    if _interrupted(done):
         raise console.Interrupted(
             "the fit was stopped before its end",
             rule="What is shown and written are the best estimates so far, without standard errors",
@@ -109,6 +128,27 @@ def _open(out: Path | None, problem: str, method: str, chosen: FitOptions, *, ov
         return None
     asked = {"command": "fit", "problem": problem, "method": method, **fit_runs.describe_options(chosen)}
     return RunFolder(out, asked, overwrite=overwrite)
+
+
+def _settings(method: str, given: list[str], seed: int) -> Settings | None:
+    """What was given with `--option`."""
+    if not given:
+        return None
+    from ipex_pd.inference.settings import setting_names, settings_from_text
+
+    pairs = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign:
+            known = ", ".join(f"{n}={v}" for n, v in setting_names(method).items())
+            raise UsageError(
+                f"`{text}` sets nothing" if text != "list" else f"the options of {method} are shown here",
+                where="--option",
+                rule=f"Options of {method} and their defaults: {known}",
+                cure=f"Write for example `--option {next(iter(setting_names(method)))}=VALUE`",
+            )
+        pairs[name.strip()] = value.strip()
+    return settings_from_text(method, pairs, seed)
 
 
 def _start(out: Path | None, problem: str, resume: bool) -> np.ndarray | None:
@@ -129,10 +169,9 @@ def _start(out: Path | None, problem: str, resume: bool) -> np.ndarray | None:
             cure="Fit again with `--overwrite`",
         )
     kept = fit_runs.kept_problem(out)
-    from ipex_pd.records.library import load_problem
+    from ipex_pd.records.cohort_problems import load_any_problem
 
-    now = load_problem(problem)
-    if now.model_copy(update={"folder": "", "data": kept.data}) != kept.model_copy(update={"folder": ""}):
+    if not fit_runs.same_problem(load_any_problem(problem), kept):
         raise UsageError(
             f"`{problem}` is not the problem of the run in `{out}`, or it was changed since",
             where="--resume",
@@ -151,10 +190,17 @@ def _tell(advance: console.Advance, stage: Stage) -> None:
     advance(", ".join(said), stage.iteration)
 
 
-def _deliver(done: Fit, problem: str, folder: RunFolder | None, *, as_json: bool) -> None:
+def _interrupted(done: Fit | PosteriorFit) -> bool:
+    return done.posterior.interrupted if done.method == "nuts" else done.found.interrupted  # type: ignore[union-attr]
+
+
+def _deliver(done: Fit | PosteriorFit, problem: str, folder: RunFolder | None, *, as_json: bool) -> None:
     if folder is not None:
-        fit_runs.write_fit(folder, done)
-        folder.finish("interrupted" if done.found.interrupted else "finished")
+        if done.method == "nuts":
+            fit_runs.write_posterior(folder, done)  # type: ignore[arg-type]
+        else:
+            fit_runs.write_fit(folder, done)  # type: ignore[arg-type]
+        folder.finish("interrupted" if _interrupted(done) else "finished")
         console.say(f"The run is in {folder.path}.")
     if as_json:
         import json

@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ipex_pd.inference.options import FitOptions
+    from ipex_pd.inference.posterior import PosteriorFit
     from ipex_pd.inference.progress import Progress, Stage
     from ipex_pd.inference.results import Fit
+    from ipex_pd.records.cohort_problems import CohortProblem
     from ipex_pd.records.problems import EstimationProblem
 
+    AnyProblem = EstimationProblem | CohortProblem
+
 SETTINGS, CHECKPOINT, RESULT = "settings.json", "checkpoint.json", "fit.json"
-_PROBLEM = "inputs/problem.yaml"
+_PROBLEM, _COHORT = "inputs/problem.yaml", "inputs/cohort.yaml"
 _BETWEEN_CHECKPOINTS = 2.0
 
 
 def problem_file(name_or_file: str) -> Path:
     """The file behind a shipped name or a path."""
-    from ipex_pd.records.library import shipped
+    from ipex_pd.records.library import cohort_problem_files, shipped
 
-    return shipped("problems").get(name_or_file, Path(name_or_file))
+    return {**shipped("problems"), **cohort_problem_files()}.get(name_or_file, Path(name_or_file))
 
 
 def digest(path: Path) -> str:
@@ -38,22 +42,37 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def keep_problem(folder: RunFolder, name: str, problem: EstimationProblem) -> dict[str, str]:
+def keep_problem(folder: RunFolder, name: str, problem: AnyProblem) -> dict[str, str]:
     """Copy a problem and its data into the run. Returns the digests of the copies. Raises: OutputError."""
-    data = Path(problem.folder) / problem.data.file
     folder.write(_PROBLEM, problem_file(name).read_text(encoding="utf-8"))
-    kept = f"inputs/{data.name}"
-    folder.write(kept, data.read_text(encoding="utf-8"))
-    return {place: digest(folder.path / place) for place in (_PROBLEM, kept)}
+    places = [_PROBLEM]
+    for source, place in _data_files(problem):
+        folder.write(place, source.read_text(encoding="utf-8"))
+        places.append(place)
+    return {place: digest(folder.path / place) for place in places}
 
 
-def kept_problem(run: Path) -> EstimationProblem:
+def _data_files(problem: AnyProblem) -> list[tuple[Path, str]]:
+    """The files of the data, and where they are kept."""
+    from ipex_pd.records.cohorts import cohort_file, table_of
+    from ipex_pd.records.problems import EstimationProblem
+
+    if isinstance(problem, EstimationProblem):
+        data = Path(problem.folder) / problem.data.file
+        return [(data, f"inputs/{data.name}")]
+    cohort = cohort_file(problem.cohort)
+    table = table_of(cohort)
+    return [(cohort, _COHORT), (table, f"inputs/{table.name}")]
+
+
+def kept_problem(run: Path) -> AnyProblem:
     """The problem of a run, with the data that were kept beside it.
 
     Raises:
         UsageError: the folder is no run of a fit, or its inputs were changed since.
     """
-    from ipex_pd.records.library import load_problem
+    from ipex_pd.records.cohort_problems import load_any_problem
+    from ipex_pd.records.problems import EstimationProblem
 
     for place, expected in settings_of(run)["inputs"].items():
         file = run / place
@@ -65,9 +84,22 @@ def kept_problem(run: Path) -> EstimationProblem:
                 rule="A run is repeated on the inputs it was made with",
                 cure="Fit again from the files themselves",
             )
-    problem = load_problem(run / _PROBLEM)
+    problem = load_any_problem(run / _PROBLEM)
+    if not isinstance(problem, EstimationProblem):
+        return problem.model_copy(update={"cohort": str((run / _COHORT).resolve())})
     data = problem.data.model_copy(update={"file": Path(problem.data.file).name})
     return problem.model_copy(update={"folder": str((run / "inputs").resolve()), "data": data})
+
+
+def same_problem(one: AnyProblem, other: AnyProblem) -> bool:
+    """Whether two problems ask the same, wherever their data lie."""
+    return _without_places(one) == _without_places(other)
+
+
+def _without_places(problem: AnyProblem) -> dict[str, Any]:
+    plain = problem.model_dump(mode="json", exclude={"folder", "cohort"})
+    plain.get("data", {}).pop("file", None)
+    return plain
 
 
 def settings_of(run: Path) -> dict[str, Any]:
@@ -144,6 +176,16 @@ def write_fit(folder: RunFolder, fit: Fit) -> None:
     if fit.covariance.done:
         folder.write("cov.csv", _matrix(fit.covariance.names, fit.covariance.matrix))
     folder.write("fit.txt", str(fit) + "\n")
+
+
+def write_posterior(folder: RunFolder, posterior: PosteriorFit) -> None:
+    """Everything that sampling found, as JSON and as tables. Raises: OutputError."""
+    folder.write(RESULT, posterior.to_json() + "\n")
+    folder.write("parameters.csv", posterior.parameters.to_csv(index=False))
+    folder.write("individuals.csv", posterior.individuals.to_csv(index=False))
+    folder.write("chains.csv", posterior.draw_table.to_csv(index=False))
+    folder.save("draws.csv", posterior.draws.save)
+    folder.write("fit.txt", str(posterior) + "\n")
 
 
 def _trace(trace: tuple[float, ...]) -> str:

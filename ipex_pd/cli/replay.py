@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,9 +27,9 @@ def replay(
     """
     settings, before = fit_runs.settings_of(run), fit_runs.result_of(run)
     problem = fit_runs.kept_problem(run)
-    from ipex_pd.inference.options import FitOptions
+    from ipex_pd.inference.settings import options_from
 
-    chosen = FitOptions(**settings["options"])
+    chosen = options_from(settings["method"], settings["options"])
     with guarded(None), console.progress("Repeating", chosen.iterations, quiet=json) as advance:
         from ipex_pd.inference.estimation import fit as estimate
 
@@ -38,7 +39,7 @@ def replay(
                 problem, settings["method"], chosen, lambda stage: advance(stage.phase, stage.iteration), start
             )
         )
-    rows = _compared(before, done.value, done.parameter_values)
+    rows = _compared(before, json_module.loads(done.to_json()))
     worst = max(row["difference"] for row in rows)
     same = worst <= tolerance
     versions = _versions(run)
@@ -55,11 +56,11 @@ def replay(
         raise typer.Exit(console.EXIT_FAILED)
 
 
-def _compared(before: dict[str, Any], value: float, estimates: dict[str, float]) -> list[dict[str, Any]]:
-    rows = [_row("objective", before["objective"], value, 1.0)]
-    rows += [
-        _row(p["parameter"], p["estimate"], estimates[p["parameter"]], abs(p["estimate"])) for p in before["parameters"]
-    ]
+def _compared(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = [_row("objective", before["objective"], now["objective"], 1.0)] if "objective" in before else []
+    column = "estimate" if "objective" in before else "mean"
+    estimates = {p["parameter"]: p[column] for p in now["parameters"]}
+    rows += [_row(p["parameter"], p[column], estimates[p["parameter"]], abs(p[column])) for p in before["parameters"]]
     return rows
 
 
@@ -68,9 +69,7 @@ def _row(name: str, before: float, now: float, scale: float) -> dict[str, Any]:
 
 
 def _versions(run: Path) -> dict[str, tuple[str, str]]:
-    import json
-
     file = run / "env.json"
-    then = json.loads(file.read_text(encoding="utf-8")).get("versions", {}) if file.is_file() else {}
+    then = json_module.loads(file.read_text(encoding="utf-8")).get("versions", {}) if file.is_file() else {}
     now = surroundings()["versions"]
     return {name: (old, now[name]) for name, old in then.items() if name in now and now[name] != old}

@@ -31,12 +31,12 @@ from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
 from ipex_pd.records.endpoints import Continuous, Event
 from ipex_pd.records.formulas import FormulaText
 from ipex_pd.records.individual import AnyIndividual
-from ipex_pd.records.library import shelf
-from ipex_pd.records.problems import PopulationParameter
+from ipex_pd.records.library import cohort_problem_files, load_problem
+from ipex_pd.records.problems import EstimationProblem, PopulationParameter
 from ipex_pd.records.provenance import Citation
 from ipex_pd.records.random_effects import RandomEffects
 from ipex_pd.records.record import Name, Record, carried, fault
-from ipex_pd.records.yamlfile import read_record
+from ipex_pd.records.yamlfile import read_document, read_record
 
 SHIPPED = "shipped_"
 """Before the name of a parameter: its shipped value in a child."""
@@ -124,7 +124,24 @@ def load_cohort_problem(name: str | os.PathLike[str]) -> CohortProblem:
         problem = read_record(CohortProblem, path)
         beside = path.parent / problem.cohort
         return problem.model_copy(update={"cohort": str(beside)}) if beside.is_file() else problem
-    known = {path.stem: path for path in sorted((shelf() / "fit" / "problems").glob("*.yaml"))}
+    known = cohort_problem_files()
     if text not in known:
         raise UnknownKeyError(f"`{text}` is not a shipped problem", rule=nearest_hint(text, known))
     return read_record(CohortProblem, known[text])
+
+
+def load_any_problem(name: str | os.PathLike[str]) -> EstimationProblem | CohortProblem:
+    """A problem of either kind, by shipped name or path: one that names a `cohort` is of the disease.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    text = os.fspath(name)
+    if text in cohort_problem_files():
+        return load_cohort_problem(text)
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        data = read_document(path).data
+        if isinstance(data, Mapping) and "cohort" in data:
+            return load_cohort_problem(path)
+    return load_problem(name)

@@ -130,14 +130,20 @@ def load_cohort(name: str | os.PathLike[str]) -> CohortData:
     Raises:
         RecordError: unknown name, a file that breaks a rule, or a table with a row that does.
     """
-    path = _path(name)
+    path = cohort_file(name)
     cohort = read_record(Cohort, path)
     children = [_child(child, path) for child in cohort.children]
     table = path.parent / cohort.observations
     return assemble(cohort, *zip(*children, strict=True), frame=read_table(table, cohort.columns), source=str(table))
 
 
-def _path(name: str | os.PathLike[str]) -> Path:
+def table_of(path: Path) -> Path:
+    """The table of a cohort file. Raises: RecordError."""
+    return path.parent / read_record(Cohort, path).observations
+
+
+def cohort_file(name: str | os.PathLike[str]) -> Path:
+    """The YAML file behind a shipped name or a path. Raises: UnknownKeyError."""
     text = os.fspath(name)
     if not isinstance(name, str) or text.endswith((".yaml", ".yml")) or os.sep in text:
         return Path(name)

@@ -93,6 +93,13 @@ def shipped(kind: str) -> Mapping[str, Path]:
     return {name: path for name, path in found.items() if kind != "problems" or not _asks_a_cohort(path)}
 
 
+@cache
+def cohort_problem_files() -> Mapping[str, Path]:
+    """Names and files of the shipped problems of the disease (`records.cohort_problems` reads them)."""
+    paths = sorted((shelf() / "fit" / "problems").glob("*.yaml"))
+    return {path.stem: path for path in paths if _asks_a_cohort(path)}
+
+
 def _asks_a_cohort(path: Path) -> bool:
     """Whether a problem is one of the disease, put to a cohort of children (`records.cohort_problems`)."""
     data = read_document(path).data
@@ -101,7 +108,8 @@ def _asks_a_cohort(path: Path) -> bool:
 
 def catalogue() -> dict[str, list[str]]:
     """Names of everything shipped, shelf by shelf; drugs with their variants."""
-    found = {kind: list(shipped(kind)) for kind in KINDS} | {"cohorts": list(cohort_files())}
+    found = {kind: list(shipped(kind)) for kind in KINDS}
+    found |= {"cohort_problems": list(cohort_problem_files()), "cohorts": list(cohort_files())}
     found["drugs"] = [name for drug in found["drugs"] for name in (drug, *_variants(drug))]
     return found
 

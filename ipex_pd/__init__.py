@@ -13,6 +13,8 @@ _HOME = {
     "diagnose": "inference.diagnostics.summary",
     "fisher_information": "inference.design",
     "fit": "inference.estimation",
+    "forecast": "inference.forecast",
+    "load_cohort_problem": "records.cohort_problems",
     "load_draws": "inference.draws",
     "load_drug": "records.library",
     "load_parameters": "records.library",
@@ -25,6 +27,7 @@ _HOME = {
     "simulate": "simulation.simulation",
     "sir": "inference.importance_resampling",
     "virtual_population": "simulation.population",
+    "write_forecast_report": "report.forecast_html",
     "write_fit_report": "report.fit_html",
     "write_report": "report.html",
 }
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from ipex_pd.inference.diagnostics.summary import diagnose as diagnose
     from ipex_pd.inference.draws import load_draws as load_draws
     from ipex_pd.inference.estimation import fit as fit
+    from ipex_pd.inference.forecast import forecast as forecast
     from ipex_pd.inference.importance_resampling import sir as sir
     from ipex_pd.inference.intervals import prediction_intervals as prediction_intervals
     from ipex_pd.inference.profiles import profile as profile
     from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.comparison import compare as compare
+    from ipex_pd.records.cohort_problems import load_cohort_problem as load_cohort_problem
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_drug as load_drug
     from ipex_pd.records.library import load_parameters as load_parameters
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from ipex_pd.records.library import load_problem as load_problem
     from ipex_pd.records.library import load_regimen as load_regimen
     from ipex_pd.report.fit_html import write_fit_report as write_fit_report
+    from ipex_pd.report.forecast_html import write_forecast_report as write_forecast_report
     from ipex_pd.report.html import write_report as write_report
     from ipex_pd.simulation.measuring import measure as measure
     from ipex_pd.simulation.population import virtual_population as virtual_population

@@ -31,8 +31,8 @@ def diagnose(
 ) -> None:
     """Check a fit: residuals, NPDE, visual predictive checks, shrinkage; tables, figures and a report.
 
-    The fit is rebuilt from the inputs and estimates kept in its folder; nothing is searched again. sdtab.csv (now with NPDE; one
-    row a record, with NPDE) and vpc.csv are always written into the folder.
+    The fit is rebuilt from the inputs and estimates kept in its folder; nothing is searched again. Into the folder go
+    sdtab.csv (a row a record, now with NPDE), vpc.csv, and what is asked for.
 
     Example: ipex-pd diagnose runs/first --report --plots
     """

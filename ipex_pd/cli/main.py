@@ -19,6 +19,7 @@ from ipex_pd.cli.compare import compare
 from ipex_pd.cli.diagnose import diagnose
 from ipex_pd.cli.equations import equations
 from ipex_pd.cli.fit import fit
+from ipex_pd.cli.forecast import forecast
 from ipex_pd.cli.replay import replay
 from ipex_pd.cli.simulate import simulate
 from ipex_pd.cli.validate import validate
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, compare, validate, equations, check, catalogue, cohort, fit, diagnose, replay):
+for command in (simulate, compare, validate, equations, check, catalogue, cohort, fit, diagnose, replay, forecast):
     app.command()(command)
 
 

@@ -51,6 +51,7 @@ class Forecast:
         simulation: the draws.
         mode: the mode and its curvature.
         warnings: sentences.
+        cohort: the child with his table and the record of his regimen.
     """
 
     patient: str
@@ -61,6 +62,7 @@ class Forecast:
     simulation: Simulation
     mode: Mode
     warnings: tuple[str, ...]
+    cohort: CohortData
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,7 @@ def forecast(
         simulation=simulation,
         mode=mode,
         warnings=(*_warnings(table, mode), *simulation.warnings),
+        cohort=cohort,
     )
 
 

@@ -23,6 +23,8 @@ def test_public_list_is_pinned():
         "diagnose",
         "fisher_information",
         "fit",
+        "forecast",
+        "load_cohort_problem",
         "load_draws",
         "load_drug",
         "load_parameters",
@@ -36,6 +38,7 @@ def test_public_list_is_pinned():
         "sir",
         "virtual_population",
         "write_fit_report",
+        "write_forecast_report",
         "write_report",
     ]
 

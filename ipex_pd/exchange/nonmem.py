@@ -8,8 +8,9 @@
 | `.shk` | shrinkage, in the numbered rows of NONMEM |
 | `sdtab` `patab` | records and subjects |
 
-Residual error parameters stand among the THETAs, as in `Y = F + W*EPS(1)` with SIGMA(1,1) fixed at 1. All random
-effects of all occasions are ETAs, as with SAME blocks. Something fixed has the standard error 1E+10.
+A residual parameter that is the variance of an error term (`coefficients: variance`) is a SIGMA, numbered in the order
+of the parameters. Standard deviations, exponents and correlations stand among the THETAs, as in `Y = F + W*EPS(1)`;
+where no variance is a parameter, SIGMA(1,1) is fixed at 1. All random effects of all occasions are ETAs, as with SAME blocks. Something fixed has the standard error 1E+10.
 
 Rows: NONMEM on-line help, `rawout`; types of `.shk` as listed by NMdata (`NMreadShk`).
 """  # noqa: E501
@@ -116,9 +117,17 @@ def _table(fit: Fit) -> _Table:
     theta0, omega0 = population.unpack(population.start)
     places = {name: k for k, name in enumerate(population.nonmem_names)}
     repeats = _first_repeats(fit)
-    names = [f"THETA{k + 1}" for k in range(thetas)] + ["SIGMA(1,1)"]
-    source = [*range(thetas), -1]
-    start, value = [*theta0, 1.0], [*theta, 1.0]
+    sigmas = [k for k in range(thetas) if population.thetas[k].sigma]
+    plain = [k for k in range(thetas) if not population.thetas[k].sigma]
+    names, source = [f"THETA{n + 1}" for n in range(len(plain))], list(plain)
+    start, value = [theta0[k] for k in plain], [theta[k] for k in plain]
+    for i in range(max(len(sigmas), 1)):
+        for j in range(i + 1):
+            names.append(f"SIGMA({i + 1},{j + 1})")
+            estimated = bool(sigmas) and i == j
+            source.append(sigmas[i] if estimated else -1)
+            start.append(theta0[sigmas[i]] if estimated else float(not sigmas))
+            value.append(theta[sigmas[i]] if estimated else float(not sigmas))
     for i in range(size):
         for j in range(i + 1):
             names.append(f"OMEGA({i + 1},{j + 1})")

@@ -177,7 +177,7 @@ def bind(
 
 def population_of(problem: EstimationProblem, occasions: int = 1) -> Population:
     """What a problem estimates, with its random effects of occasions drawn `occasions` times."""
-    roles = problem.roles
+    roles, variances = problem.roles, _variances(problem)
     thetas = tuple(
         Theta(
             name=name,
@@ -190,6 +190,7 @@ def population_of(problem: EstimationProblem, occasions: int = 1) -> Population:
             unit=p.unit,
             meaning=p.meaning,
             role=roles[name],
+            sigma=name in variances,
         )
         for name, p in problem.parameters.items()
     )
@@ -204,6 +205,19 @@ def population_of(problem: EstimationProblem, occasions: int = 1) -> Population:
         for part in problem.random_effects.parts()
     )
     return Population(thetas, blocks)
+
+
+def _variances(problem: EstimationProblem) -> frozenset[str]:
+    """Parameters that are nothing but the variance of a term of one residual error."""
+    terms = [
+        (formula.names, str(formula.text).strip(), getattr(endpoint.error, "coefficients", "sd") == "variance")
+        for endpoint in problem.endpoints.values()
+        if not isinstance(endpoint, Event)
+        for term, formula in endpoint.error.formulas().items()
+        if term in ("additive", "proportional")
+    ]
+    alone = {text for names, text, variance in terms if variance and names == {text}}
+    return frozenset(name for name in alone & set(problem.parameters) if problem.roles[name] == "residual")
 
 
 def _prior(prior: Normal | LogNormal | None) -> Prior | None:

@@ -83,6 +83,7 @@ class Theta:
         scale: `log` and `logit` say how its uncertainty is told (interval and RSE); a log value is kept positive.
         prior, unit, meaning: as written.
         role: what it is for.
+        sigma: whether it is the variance of a residual error by itself: a SIGMA in NONMEM's names, not a THETA.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Theta:
     unit: str = "1"
     meaning: str = ""
     role: Role = "structural"
+    sigma: bool = False
 
     def __post_init__(self) -> None:
         if not self.fixed and not self.lower < self.start < self.upper:
@@ -311,8 +313,19 @@ class Population:
 
     @property
     def nonmem_names(self) -> tuple[str, ...]:
-        """[n] the same in the way of NONMEM: `THETA(1)`, `OMEGA(2,1)`; residual values count among the THETAs."""
+        """[n] the same in the way of NONMEM: `THETA(1)`, `SIGMA(1,1)`, `OMEGA(2,1)`.
+
+        A residual parameter that is the variance of an error term (`coefficients: variance`) is the SIGMA of its EPS,
+        numbered in the order of the parameters. One that is a standard deviation, an exponent or a correlation is a
+        THETA, as in `Y = F + THETA(3)*EPS(1)` with SIGMA fixed at 1. THETAs are numbered without the SIGMAs.
+        """
         row, column, _, _, first = self.layout._entries
         once = first == 1
         omegas = [f"OMEGA({i + 1},{j + 1})" for i, j in zip(row[once], column[once], strict=True)]
-        return (*(f"THETA({i + 1})" for i in range(len(self.thetas))), *omegas)
+        numbers = {True: 0, False: 0}
+        names = []
+        for theta in self.thetas:
+            numbers[theta.sigma] += 1
+            number = numbers[theta.sigma]
+            names.append(f"SIGMA({number},{number})" if theta.sigma else f"THETA({number})")
+        return (*names, *omegas)

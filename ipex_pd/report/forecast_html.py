@@ -120,8 +120,8 @@ def summary_sentences(forecast: Forecast) -> list[str]:
     return [
         f"Of 100 children who agree with these measurements the model expects {alive.mean():.0f} to be alive after "
         f"{years:.3g} years ({middle.low[0]:.0f} to {middle.high[0]:.0f} over the courses).",
-        f"It rests on {len(cohort.table)} measured values of {len(cohort.measurements)} kinds, the last on day {last:g}; what "
-        "comes after that day is forecast.",
+        f"It rests on {len(cohort.table)} measured values of {len(cohort.measurements)} kinds, the last on day "
+        f"{last:g}; what comes after that day is forecast.",
         f"The measurements told something of {told} of {whole} parameters; the other {whole - told} keep the spread "
         "between children.",
     ]
@@ -155,7 +155,7 @@ def _informed_rows(forecast: Forecast) -> list[list[str]]:
             tables.plain_name(row["parameter"]),
             tables.number(row["value"]),
             tables.number(row["shipped"]),
-            f"{row['z']:+.1f}",
+            f"{row['z']:+.1f}".replace("-", "−"),
             f"{row['posterior_sd']:.2f}",
         ]
         for row in told.to_dict("records")

@@ -98,9 +98,11 @@ def _describe(group: Group, w: Array, start: Array, *, layout: Layout, method: M
         correlation = jnp.where(usual, said.correlation, 0.0)
         return jnp.where(usual, said.mean, 0.0), jnp.sqrt(variance), correlation
 
-    population, (slope_at_zero, spread_at_zero, _) = along(at, jnp.zeros_like(z))
-    individual, (slope_at_mode, spread_at_mode, _) = along(at, z)
-    slopes = (slope_at_zero, spread_at_zero, slope_at_mode, spread_at_mode)
+    both, (slopes_of_mean, slopes_of_spread, _) = jax.vmap(lambda point: along(at, point))(
+        jnp.stack([jnp.zeros_like(z), z])
+    )
+    population, individual = (tuple(part[i] for part in both) for i in (0, 1))
+    slopes = (slopes_of_mean[0], slopes_of_spread[0], slopes_of_mean[1], slopes_of_spread[1])
     return _Described(effects(group, values, z), covariance, z, population, individual, slopes)
 
 

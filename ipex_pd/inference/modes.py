@@ -1,6 +1,7 @@
 """Conditional modes of all subjects of a group at once: damped Newton steps, each subject with its own damping.
 
-A subject that fails stays where it was best and is told apart by its decrement; its neighbours never notice.
+A subject that fails stays where it was best and is told apart by its decrement; its neighbours never notice. The first
+step of the loop is one of length zero, from nowhere to the start, so that the model is compiled once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Modes(NamedTuple):
         slope: l and its derivatives there.
         decrement: [B] sqrt(g' H^-1 g), the length of the next Newton step in posterior standard deviations; NaN when
             the curvature is not positive definite.
-        iterations: [B].
+        iterations: [B], counting the evaluation at the start.
     """
 
     z: Array
@@ -74,21 +75,22 @@ def find_modes(
         better = finite & (there.value <= highest) & ~state.done
         now = _choose(better, there, here.slope)
         left = jnp.where(better, decrement(there), here.decrement)
+        lost = (here.iterations == 0) & ~finite
         damping = jnp.where(better, jnp.where(state.damping < 1e-3, 0.0, 0.1 * state.damping), _more(state.damping))
         modes = Modes(
             jnp.where(better[:, None], trial, here.z), now, left, here.iterations + jnp.where(state.done, 0, 1)
         )
-        return _State(modes, damping, state.done | (left < _TOLERANCE) | (damping > _HOPELESS))
+        return _State(modes, damping, state.done | lost | (left < _TOLERANCE) | (damping > _HOPELESS))
 
-    first = at(start)
-    left = decrement(first)
-    begin = Modes(start, first, left, jnp.zeros(start.shape[:1], int))
-    state = _State(begin, jnp.zeros(start.shape[:1]), (left < _TOLERANCE) | ~jnp.isfinite(first.value))
+    rows, size = start.shape
+    unknown = jnp.full(rows, jnp.inf)
+    nowhere = Slope(unknown, jnp.zeros(start.shape), jnp.broadcast_to(jnp.eye(size), (rows, size, size)))
+    begin = Modes(start, nowhere, unknown, jnp.zeros(rows, int))
 
     def unfinished(state: _State) -> Array:
-        return jnp.any(~state.done) & (jnp.max(state.modes.iterations) < iterations)
+        return jnp.any(~state.done) & (jnp.max(state.modes.iterations) <= iterations)
 
-    found: _State = jax.lax.while_loop(unfinished, advance, state)
+    found: _State = jax.lax.while_loop(unfinished, advance, _State(begin, jnp.zeros(rows), jnp.zeros(rows, bool)))
     return found.modes
 
 

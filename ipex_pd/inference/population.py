@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -205,21 +206,25 @@ class Layout:
             at += size * (size + 1) // 2
         return np.array(found, int).reshape(-1, 5).T
 
+    @functools.partial(jax.jit, static_argnums=0)
     def theta(self, w: Array) -> Array:
         """[..., p] typical values of search vectors [..., n]."""
         return self.transform.natural(w[..., : self.thetas])
 
+    @functools.partial(jax.jit, static_argnums=0)
     def factor(self, w: Array) -> Array:
         """[..., q, q] lower triangular L with covariance L L'."""
         row, column, log_sd, below, _ = self._entries
         entries = jnp.exp(w[..., log_sd]) * jnp.where(below < 0, 1.0, w[..., np.maximum(below, 0)])
         return jnp.zeros((*w.shape[:-1], self.etas, self.etas)).at[..., row, column].set(entries)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def omega(self, w: Array) -> Array:
         """[..., q, q] covariance of the random effects."""
         factor = self.factor(w)
         return factor @ jnp.swapaxes(factor, -1, -2)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def natural(self, w: Array) -> Array:
         """[..., n] typical values, then the lower triangles of the covariances, row by row, each block once."""
         row, column, _, _, first = self._entries

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -68,13 +68,8 @@ class Inputs:
         def some(leaf: Array) -> Array:
             return leaf[subjects]
 
-        mesh = None if self.plan is None else self.plan.mesh
-        bare = self if self.plan is None else replace(self, plan=replace(self.plan, mesh=None))
-        taken: Inputs = jax.tree.map(some, bare)
-        if mesh is None or taken.plan is None:
-            return taken
-        moved = mesh._replace(fraction=mesh.fraction[:, subjects], period=mesh.period[:, subjects])
-        return replace(taken, plan=replace(taken.plan, mesh=moved))
+        taken: Inputs = jax.tree.map(some, self)
+        return taken
 
 
 jax.tree_util.register_dataclass(Rows, data_fields=["place", "mask", "happened"], meta_fields=[])
@@ -166,12 +161,14 @@ class ProblemPredictor:
         return self.individual.values(theta, eta, inputs.covariates, inputs.time, inputs.occasion)
 
     def row_values(self, inputs: Inputs, values: Mapping[str, Array]) -> dict[str, Array]:
-        """The values [B, R] that the event table asks for."""
+        """The values [B, R] that the event table asks for; [B, 1] where they are the same at all rows."""
         plan = inputs.plan
         if plan is None:
             return {}
-        known = {**values, **{name: compile_formula(formula)(values) for name, formula in self.doses}}
-        return {name: jnp.broadcast_to(known[name], plan.shape) for name in plan.needs}
+        doses = {name: jnp.atleast_2d(compile_formula(formula)(values)) for name, formula in self.doses}
+        known = {**values, **doses}
+        rows = plan.shape[0]
+        return {name: jnp.broadcast_to(known[name], (rows, known[name].shape[1])) for name in plan.needs}
 
     def amounts(self, inputs: Inputs, values: Mapping[str, Array]) -> Array:
         """Amounts [B, R, S] at every row."""

@@ -29,7 +29,8 @@ def propagate(plan: RowPlan, values: Values) -> Array:
 
     Args:
         plan: from `plan_rows` (and `refine`, on the mesh route).
-        values: name -> [B, R]; a record's values rule the interval that ends at it. All of `plan.needs`.
+        values: name -> [B, R], or [B, 1] where a value is the same at all records (then rates are worked out once for a
+            subject); a record's values rule the interval that ends at it. All of `plan.needs`.
 
     Returns:
         Amounts; NaN for a subject whose values have no meaning (see `check_values`). Pure: differentiable in values to
@@ -55,11 +56,11 @@ def _require(plan: RowPlan, values: Values) -> None:
                 rule=f"This plan needs {', '.join(plan.needs)}",
                 cure=nearest_hint(name, values),
             )
-        if np.shape(values[name]) != plan.shape:
+        if np.shape(values[name]) not in (plan.shape, (plan.shape[0], 1)):
             raise SimulationError(
                 f"`{name}` has shape {np.shape(values[name])}",
                 where="propagate",
-                rule=f"Values have one number for each subject and record: {plan.shape}",
+                rule=f"Values have one number for each subject, or for each of its records: {plan.shape}",
             )
 
 
@@ -101,10 +102,11 @@ def _drive(plan: RowPlan, values: Values) -> _Drive:
 
 
 def _slot_values(plan: RowPlan, slots: Slots, values: Values) -> dict[str, Array]:
-    """Structural values of slots, name -> [E, B]."""
+    """Structural values of slots, name -> [E, B], or [1, B] where they are the same in all."""
     if plan.direct and not plan.moving:
         valid = jnp.arange(plan.shape[1])[None, :] <= jnp.asarray(plan.last)[:, None]
-        return {n: jnp.where(valid, values[n], jnp.asarray(values[n])[:, :1]).T for n in plan.structure.needs}
+        given = {n: jnp.asarray(values[n], float) for n in plan.structure.needs}
+        return {n: (v if v.shape[1] == 1 else jnp.where(valid, v, v[:, :1])).T for n, v in given.items()}
     return {n: pick(values, n, slots.ruling).T for n in plan.structure.needs}
 
 
@@ -117,7 +119,7 @@ def _slot_inputs(plan: RowPlan, slots: Slots, values: Values) -> Array | None:
         counts = _running(slots.modelled, slots.keep)
         zero = jnp.zeros(slots.length.shape)
         speeds = [zero if names[3] is None else pick(values, names[3], slots.ruling).T for names in plan.names]
-        inputs = inputs + counts * jnp.stack(speeds)
+        inputs = inputs + counts * jnp.stack([jnp.broadcast_to(s, zero.shape) for s in speeds])
     return inputs
 
 
@@ -154,7 +156,7 @@ def _jumps(plan: RowPlan, slots: Slots, values: Values, at: Values, faults: Faul
 
 
 def _own_values(plan: RowPlan, values: Values) -> dict[str, Array]:
-    """Structural values [B, Q] of the records of doses at steady state."""
+    """Structural values [B, Q] of the records of doses at steady state, or [B, 1]."""
     return {n: pick(values, n, plan.steady.record) for n in plan.structure.needs}
 
 
@@ -226,7 +228,7 @@ def refine(plan: RowPlan, values: Values, tolerance: float = 1e-8) -> RowPlan:
 
     Args:
         plan: on the mesh route.
-        values: name -> [B, R].
+        values: name -> [B, R] or [B, 1].
         tolerance: of the local error of a sub-step, relative to each amount (and to 1e-6 of its peak).
 
     Raises:
@@ -281,13 +283,13 @@ _rehearse = jax.jit(_rehearsed)
 
 
 def _refined_period(plan: RowPlan, values: Values, tolerance: float) -> np.ndarray:
-    """Sub-steps [N, B] of a dosing interval, enough for each subject to agree with half as many."""
+    """Sub-steps [B, N] of a dosing interval, enough for each subject to agree with half as many."""
     subjects = plan.shape[0]
     if REPEATED not in plan.patterns:
-        return np.ones((1, subjects))
+        return np.ones((subjects, 1))
     chosen, before = np.zeros(subjects, int), None
     for count in _PERIODS:
-        mesh = _bare(plan, np.repeat(rowmesh.graded(count)[:, None], subjects, axis=1))
+        mesh = _bare(plan, np.repeat(rowmesh.graded(count)[None, :], subjects, axis=0))
         now = np.asarray(_rehearse(replace(plan, mesh=mesh), values))
         if before is not None:
             scale = np.maximum(np.max(np.abs(now), axis=0), 1e-300)
@@ -303,9 +305,9 @@ def _refined_period(plan: RowPlan, values: Values, tolerance: float) -> np.ndarr
             rule=_EXPLICIT,
             cure=_CURE,
         )
-    period = np.zeros((int(chosen.max()), subjects))
+    period = np.zeros((subjects, int(chosen.max())))
     for subject, count in enumerate(chosen):
-        period[:count, subject] = rowmesh.graded(int(count))
+        period[subject, :count] = rowmesh.graded(int(count))
     return period
 
 

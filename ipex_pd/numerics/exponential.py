@@ -32,7 +32,7 @@ def exponential(matrix: Array, time: Array) -> tuple[Array, Array]:
     """exp(K t) and its integral from 0 to t.
 
     Args:
-        matrix: K [S, S, ...].
+        matrix: K [S, S, ...], or what broadcasts to it.
         time: t [...]; not negative.
 
     Returns:
@@ -50,7 +50,7 @@ def exponential(matrix: Array, time: Array) -> tuple[Array, Array]:
     def nest(inner: Array, order: Array) -> tuple[Array, None]:
         return unit + multiply(scaled, inner) / order, None
 
-    start = jnp.broadcast_to(unit, matrix.shape)
+    start = jnp.broadcast_to(unit, scaled.shape)
     series, _ = jax.lax.scan(nest, start, jnp.arange(_ORDER, 1, -1, dtype=float))
     total = step * series
     power = unit + multiply(matrix, total)

@@ -20,7 +20,6 @@ Array = Any
 Values = Mapping[str, Array]
 
 _NEAR, _FLAT = 1.0, 0.5
-_SINHC = [1.0 / math.factorial(2 * k + 1) for k in range(8)]
 _MEAN = [(-1.0) ** k / math.factorial(k + 1) for k in range(15)]
 _RAMP = [(-1.0) ** k / (math.factorial(k) * (k + 2)) for k in range(15)]
 _NODES = 0.5 * (np.polynomial.legendre.leggauss(6)[0] + 1.0)
@@ -40,7 +39,7 @@ def propagator(structure: Structure, values: Values, time: Array, *, inputs: boo
 
     Args:
         structure: linear.
-        values: name -> [...].
+        values: name -> what broadcasts to [...]; rates are worked out in the shape of the values.
         time: not negative.
         inputs: whether there are infusions.
     """
@@ -48,11 +47,17 @@ def propagator(structure: Structure, values: Values, time: Array, *, inputs: boo
     if structure.route == "closed":
         power, integral = _closed(structure, values, time, inputs)
     else:
-        matrix, production = rate_matrix(structure, values, time.shape)
+        matrix, production = rate_matrix(structure, values, _shape(structure, values, time.ndim))
         power, integral = exponential(matrix, time)
     if not structure.affine:
         production = None
     return Propagator(power, integral if inputs or structure.affine else None, production)
+
+
+def _shape(structure: Structure, values: Values, dimensions: int) -> tuple[int, ...]:
+    """The shape that the values share, with leading ones up to a number of dimensions."""
+    shape = np.broadcast_shapes(*(np.shape(values[n]) for n in structure.needs))
+    return (*[1] * (dimensions - len(shape)), *shape)
 
 
 def rate_matrix(structure: Structure, values: Values, shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -77,11 +82,15 @@ def _series(terms: Sequence[float], x: Array) -> Array:
 
 def difference(a: Array, b: Array, t: Array) -> Array:
     """(exp(-b t) - exp(-a t)) / (a - b), with its derivatives of any order where a = b."""
+    return _difference(a, b, t, jnp.exp(-a * t), jnp.exp(-b * t))
+
+
+def _difference(a: Array, b: Array, t: Array, exp_a: Array, exp_b: Array) -> Array:
+    """`difference` where exp(-a t) and exp(-b t) are known."""
     z = (a - b) * t
     near = jnp.abs(z) < _NEAR
-    calm = jnp.where(near, z, 0.0)
-    smooth = t * jnp.exp(-0.5 * (a + b) * t) * _series(_SINHC, 0.25 * calm * calm)
-    return jnp.where(near, smooth, (jnp.exp(-b * t) - jnp.exp(-a * t)) / jnp.where(near, 1.0, a - b))
+    smooth = t * exp_b * _series(_MEAN, jnp.where(near, z, 0.0))
+    return jnp.where(near, smooth, (exp_b - exp_a) / jnp.where(near, 1.0, a - b))
 
 
 def mean_decay(rate: Array, t: Array) -> Array:
@@ -112,25 +121,25 @@ def difference_integral(a: Array, b: Array, t: Array) -> Array:
 
 
 def _closed(structure: Structure, values: Values, time: Array, inputs: bool) -> tuple[Array, Array | None]:
-    shape, n, depot = time.shape, structure.disposition, structure.depot
-    t = time.reshape(-1)
+    n, depot, shape = structure.disposition, structure.depot, _shape(structure, values, time.ndim)
     flat = {k: jnp.broadcast_to(values[k], shape).reshape(-1) for k in structure.needs}
     for i, suffix in enumerate(("", "_2")[: n - 1], start=1):
         flat[f"intercompartmental_clearance_{i}"] = flat[f"intercompartmental_clearance{suffix}"]
         flat[f"volume_peripheral_{i}"] = flat[f"volume_peripheral{suffix}"]
-    drug = superposition.kinetics(flat, n, depot, t.shape[0])
-    fading = [jnp.exp(-drug.rates[i] * t) for i in range(n)]
+    drug = superposition.kinetics(flat, n, depot, math.prod(shape))
+    drug = superposition.Kinetics(*(part.reshape(*part.shape[:-1], *shape) for part in drug))
+    fading = [jnp.exp(-drug.rates[i] * time) for i in range(n)]
     power = _assemble(drug, fading, n)
-    integral = _assemble(drug, [mean_decay(drug.rates[i], t) for i in range(n)], n) if inputs else None
+    integral = _assemble(drug, [mean_decay(drug.rates[i], time) for i in range(n)], n) if inputs else None
     if depot:
         ka = drug.absorption
-        entry = [ka * difference(ka, drug.rates[i], t) for i in range(n)]
-        power = _with_depot(drug, power, jnp.exp(-ka * t), entry, n)
+        stays = jnp.exp(-ka * time)
+        entry = [ka * _difference(ka, drug.rates[i], time, stays, fading[i]) for i in range(n)]
+        power = _with_depot(drug, power, stays, entry, n)
         if integral is not None:
-            entry = [ka * difference_integral(ka, drug.rates[i], t) for i in range(n)]
-            integral = _with_depot(drug, integral, mean_decay(ka, t), entry, n)
-    shaped = None if integral is None else _stack(integral).reshape(*_sizes(integral), *shape)
-    return _stack(power).reshape(*_sizes(power), *shape), shaped
+            entry = [ka * difference_integral(ka, drug.rates[i], time) for i in range(n)]
+            integral = _with_depot(drug, integral, mean_decay(ka, time), entry, n)
+    return _stack(power), None if integral is None else _stack(integral)
 
 
 def _assemble(drug: superposition.Kinetics, modes: Sequence[Array], n: int) -> list[list[Array]]:
@@ -147,10 +156,6 @@ def _with_depot(
 
 def _stack(rows: list[list[Array]]) -> Array:
     return jnp.stack([jnp.stack(row) for row in rows])
-
-
-def _sizes(rows: list[list[Array]]) -> tuple[int, int]:
-    return len(rows), len(rows[0])
 
 
 class Train(NamedTuple):
@@ -192,8 +197,7 @@ def steady(structure: Structure, values: Values, train: Train, *, inputs: bool, 
     times = [train.interval, train.phase]
     if inputs:
         times += [rest, train.interval - rest, both, train.phase - both]
-    wide = {k: jnp.broadcast_to(v, (len(times), *shape)) for k, v in values.items()}
-    p = propagator(structure, wide, jnp.stack(times), inputs=inputs)
+    p = propagator(structure, values, jnp.stack(times), inputs=inputs)
 
     def power(i: int, x: Array) -> Array:
         return apply(p.power[:, :, i], x)

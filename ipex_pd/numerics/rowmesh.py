@@ -62,7 +62,7 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
 
     Args:
         plan: with a mesh.
-        at: structural values of slots, name -> [E, B].
+        at: structural values of slots, name -> [E, B] or [1, B].
         start: [S, B].
         slots: intervals and events.
         jump: [S, E, B] amounts added at the end of slots.
@@ -70,37 +70,43 @@ def walk(plan: RowPlan, at: Values, start: Array, slots: Any, jump: Array, input
     """
     mesh = plan.mesh
     assert mesh is not None
-    slot = jnp.asarray(mesh.slot)
-    length, time = slots.length[slot], slots.time[slot]
-    given = {n: v[slot] for n, v in at.items()}
-    entering = None if inputs is None else jnp.moveaxis(inputs, 1, 0)[slot]
-    added = jnp.moveaxis(jump, 1, 0)[slot]
-    fraction, end = jnp.asarray(mesh.fraction), jnp.asarray(mesh.end)
-    before = jnp.cumsum(fraction, axis=0) - fraction
-    offset = before - before[jnp.concatenate([jnp.zeros(1, int), end[:-1] + 1])][slot]
+    slot, last = jnp.asarray(mesh.slot).T, jnp.asarray(mesh.last).T
+    fixed, changing = _apart(at)
+
+    def of_steps(rows: Array) -> Array:
+        """Rows [E, B] or [E, S, B] of slots as those of sub-steps."""
+        return jnp.take_along_axis(rows, slot if rows.ndim == 2 else slot[:, None, :], 0)
+
+    length = of_steps(slots.length)
 
     def step(x: Array, now: tuple[Any, ...]) -> tuple[Array, Array]:
-        t, h, values, u, last, keep, more = now
+        t, h, values, u, ends, keep, more = now
 
         def rate(y: Array, when: Array) -> Array:
-            slope = plan.structure.derivative(y, when, values)
+            slope = plan.structure.derivative(y, when, {**fixed, **values})
             return slope if u is None else slope + u
 
         moved = advance(rate, x, t, h)
-        after = jnp.where(last, jnp.where(keep, moved, 0.0) + more, moved)
+        after = jnp.where(ends, jnp.where(keep, moved, 0.0) + more, moved)
         return after, after
 
     rows = (
-        time + offset * length,
-        fraction * length,
-        given,
-        entering,
-        jnp.asarray(mesh.last),
-        slots.keep[slot],
-        added,
+        of_steps(slots.time) + jnp.asarray(mesh.offset).T * length,
+        jnp.asarray(mesh.fraction).T * length,
+        {n: of_steps(v) for n, v in changing.items()},
+        None if inputs is None else of_steps(jnp.moveaxis(inputs, 1, 0)),
+        last,
+        of_steps(slots.keep),
+        of_steps(jnp.moveaxis(jump, 1, 0)),
     )
     _, history = jax.lax.scan(jax.checkpoint(step), start, rows)
-    return history[end]
+    return jnp.take_along_axis(history, jnp.asarray(mesh.end).T[:, None, :], 0)
+
+
+def _apart(at: Values) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Values [B] that are the same in all slots, and those [E, B] of each."""
+    fixed = {n: v[0] for n, v in at.items() if v.shape[0] == 1}
+    return fixed, {n: v for n, v in at.items() if v.shape[0] != 1}
 
 
 class _Search(NamedTuple):
@@ -120,13 +126,14 @@ def choose(
     A slot that needs more than the longest row has the number -1.
     """
     subjects = start.shape[1]
+    fixed, changing = _apart(at)
 
     def one_slot(carry: tuple[Array, Array, Array], row: tuple[Any, ...]) -> tuple[Any, Any]:
         x, guess, peak = carry
         t, length, values, u, keep, more = row
 
         def rate(y: Array, when: Array) -> Array:
-            slope = plan.structure.derivative(y, when, values)
+            slope = plan.structure.derivative(y, when, {**fixed, **values})
             return slope if u is None else slope + u
 
         def unfinished(s: _Search) -> Array:
@@ -169,7 +176,7 @@ def choose(
     rows = (
         slots.time,
         slots.length,
-        dict(at),
+        changing,
         None if inputs is None else jnp.moveaxis(inputs, 1, 0),
         slots.keep,
         jnp.moveaxis(jump, 1, 0),
@@ -180,38 +187,40 @@ def choose(
 
 
 def assemble(counts: np.ndarray, fractions: np.ndarray, period: np.ndarray) -> Mesh:
-    """The mesh of chosen sub-steps; shared rows, each subject's own lengths (0 where it needs fewer).
+    """The mesh of chosen sub-steps; every slot has at least one, of length 0 where nothing is to be advanced.
 
     Args:
         counts: [E, B].
         fractions: [E, longest, B].
-        period: [N, B].
+        period: [B, N].
     """
-    return _joined([fractions[e, : max(1, int(counts[e].max()))] for e in range(counts.shape[0])], period)
+    many = np.maximum(counts, 1)
+    slots, subjects = counts.shape
+    rows = _rounded(int(many.sum(0).max()))
+    fraction, slot = np.zeros((subjects, rows)), np.full((subjects, rows), slots - 1)
+    end = np.cumsum(many, axis=0).T - 1
+    last = np.zeros((subjects, rows), bool)
+    np.put_along_axis(last, end, True, axis=1)
+    for b in range(subjects):
+        own = int(end[b, -1]) + 1
+        fraction[b, :own] = np.concatenate([fractions[e, : many[e, b], b] for e in range(slots)])
+        slot[b, :own] = np.repeat(np.arange(slots), many[:, b])
+    return _mesh(fraction, slot, last, end, period)
 
 
 def halved(mesh: Mesh) -> Mesh:
     """The mesh with every sub-step cut in two."""
-    ends = np.asarray(mesh.end) + 1
-    fraction = np.asarray(mesh.fraction)
-    blocks = [fraction[i:j] for i, j in zip([0, *ends[:-1]], ends, strict=True)]
-    return _joined([np.repeat(0.5 * b, 2, axis=0) for b in blocks], np.repeat(0.5 * np.asarray(mesh.period), 2, axis=0))
+    fraction, slot, last = (np.repeat(np.asarray(a), 2, axis=1) for a in (mesh.fraction, mesh.slot, mesh.last))
+    last[:, ::2] = False
+    period = np.repeat(0.5 * np.asarray(mesh.period), 2, axis=1)
+    return _mesh(0.5 * fraction, slot, last, 2 * np.asarray(mesh.end) + 1, period)
 
 
-def _joined(blocks: list[np.ndarray], period: np.ndarray) -> Mesh:
-    fraction = np.concatenate(blocks)
-    end = np.cumsum([len(b) for b in blocks]) - 1
-    more = _rounded(len(fraction)) - len(fraction)
-    blank = np.zeros((more, fraction.shape[1]))
-    last = np.zeros((len(fraction) + more, 1), bool)
-    last[end] = True
-    return Mesh(
-        fraction=np.concatenate([fraction, blank]),
-        slot=np.repeat(np.arange(len(blocks) + 1), [len(b) for b in blocks] + [more]).clip(max=len(blocks) - 1),
-        last=last,
-        end=end,
-        period=period,
-    )
+def _mesh(fraction: np.ndarray, slot: np.ndarray, last: np.ndarray, end: np.ndarray, period: np.ndarray) -> Mesh:
+    before = np.cumsum(fraction, axis=1) - fraction
+    first = np.concatenate([np.zeros((len(end), 1), int), end[:, :-1] + 1], axis=1)
+    offset = before - np.take_along_axis(np.take_along_axis(before, first, 1), slot, 1)
+    return Mesh(fraction=fraction, offset=offset, slot=slot, last=last, end=end, period=period)
 
 
 def _rounded(count: int) -> int:
@@ -249,7 +258,7 @@ def _through(plan: RowPlan, given: _Given, before: Array, time: Array) -> Array:
 
         return advance(rate, y, jnp.zeros_like(time), length), None
 
-    fractions, early = jnp.asarray(plan.mesh.period), np.zeros(plan.mesh.period.shape[0], bool)
+    fractions, early = jnp.asarray(plan.mesh.period).T, np.zeros(plan.mesh.period.shape[1], bool)
     if plan.infusions:
         early = np.concatenate([~early, early])
         fractions = jnp.concatenate([fractions, fractions])

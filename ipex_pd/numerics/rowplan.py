@@ -100,17 +100,19 @@ class SteadyDoses(NamedTuple):
 
 
 class Mesh(NamedTuple):
-    """Sub-steps of the nonlinear route.
+    """Sub-steps of the nonlinear route; each subject has its own.
 
     Attributes:
-        fraction: [M, B] length of each sub-step relative to its slot.
-        slot: [M] the slot each belongs to.
-        last: [M, 1] whether it is the last one of its slot.
-        end: [E] the last sub-step of each slot.
-        period: [N, B] lengths of the sub-steps of a dosing interval at steady state, relative to each of its parts.
+        fraction: [B, M] length of each sub-step relative to its slot; 0 in padding.
+        offset: [B, M] where in its slot it begins, relative to the slot.
+        slot: [B, M] the slot each belongs to.
+        last: [B, M] whether it is the last one of its slot.
+        end: [B, E] the last sub-step of each slot.
+        period: [B, N] lengths of the sub-steps of a dosing interval at steady state, relative to each of its parts.
     """
 
     fraction: Array
+    offset: Array
     slot: Array
     last: Array
     end: Array

@@ -81,8 +81,9 @@ class Faults(NamedTuple):
 
 
 def pick(values: Values, name: str, index: Array) -> Array:
-    """Values [B, X] of the records ``index`` [B, X]."""
-    return jnp.take_along_axis(jnp.asarray(values[name], float), jnp.asarray(index), axis=1)
+    """Values [B, X] of the records ``index`` [B, X]; [B, 1] where they are the same at all records."""
+    given = jnp.asarray(values[name], float)
+    return given if given.shape[1] == 1 else jnp.take_along_axis(given, jnp.asarray(index), axis=1)
 
 
 def dose_value(plan: RowPlan, values: Values, kind: int, compartment: Array, index: Array, default: float) -> Array:
@@ -100,7 +101,7 @@ def _has(plan: RowPlan, kind: int) -> bool:
 
 
 def slots_of(plan: RowPlan, values: Values) -> tuple[Slots, Faults]:
-    """Slots of a plan for values, name -> [B, R]."""
+    """Slots of a plan for values, name -> [B, R] or [B, 1]."""
     e = plan.events
     own_clock = jnp.take_along_axis(jnp.asarray(plan.clock), jnp.asarray(e.record), 1)
     dosed, later = e.amount > 0, (e.kind == ARRIVAL) | (e.kind == END) | (e.kind == TAIL)

@@ -18,6 +18,7 @@ PARTS = {
     "start": "start",
     "gradient": "gradient",
     "profile": "profile",
+    "fitting": "fitting",
 }
 
 

@@ -42,9 +42,25 @@ def simulate_population(patients: int, years: float, chunk: int, warm: bool) -> 
     return {"seconds": time.perf_counter() - begin, "chunks": len(kept)}
 
 
+def fit_problem(name: str, cache: str) -> dict[str, Any]:
+    """See `benchmarks.fitting_workers`."""
+    from benchmarks.fitting_workers import fit_problem as work
+
+    return work(name, cache)
+
+
+def grow_fit(base: dict[str, int], what: str, sizes: list[int]) -> dict[str, Any]:
+    """See `benchmarks.fitting_workers`."""
+    from benchmarks.fitting_workers import grow_fit as work
+
+    return work(base, what, sizes)
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "solve_population": solve_population,
     "simulate_population": simulate_population,
+    "fit_problem": fit_problem,
+    "grow_fit": grow_fit,
 }
 
 

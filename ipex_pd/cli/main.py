@@ -16,6 +16,7 @@ from ipex_pd.cli.catalogue import catalogue
 from ipex_pd.cli.check import check
 from ipex_pd.cli.cohort import cohort
 from ipex_pd.cli.compare import compare
+from ipex_pd.cli.design import design
 from ipex_pd.cli.diagnose import diagnose
 from ipex_pd.cli.equations import equations
 from ipex_pd.cli.fit import fit
@@ -35,7 +36,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, compare, validate, equations, check, catalogue, cohort, fit, diagnose, replay, forecast):
+for command in (
+    simulate,
+    compare,
+    validate,
+    equations,
+    check,
+    catalogue,
+    cohort,
+    fit,
+    diagnose,
+    replay,
+    forecast,
+    design,
+):
     app.command()(command)
 
 

@@ -31,7 +31,7 @@ _GRAMMAR_FAULT: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="ipex-pd",
-    help="Simulate a child with IPEX syndrome under treatment, and compare regimens.",
+    help="Simulate a child with IPEX syndrome under treatment, compare regimens, and fit models to data.",
     epilog="Research tool, not medical advice. Start with: ipex-pd catalogue",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,7 +66,7 @@ def start(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Simulate a child with IPEX syndrome under treatment, and compare regimens."""
+    """Simulate a child with IPEX syndrome under treatment, compare regimens, and fit models to data."""
     if context.invoked_subcommand is None:
         console.emit_text(context.get_help())
         raise typer.Exit(console.EXIT_USAGE)

@@ -17,6 +17,7 @@ At psi0 the value and both derivatives of the expanded prediction are those of t
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -32,6 +33,7 @@ Array = Any
 
 _SMALL_CHUNK = 8
 _DIFFERENCE = 1e-4
+_WIDE = 1e-3
 _LEAST = 1e-3
 
 
@@ -41,6 +43,10 @@ class Split(Hashable, Protocol):
     @property
     def size(self) -> int:
         """m, the number of individual quantities."""
+
+    @property
+    def least(self) -> tuple[float, ...]:
+        """The least size [m] that a difference takes a quantity to have; 0 where its own value tells."""
 
     @property
     def differenced(self) -> bool:
@@ -67,17 +73,20 @@ class Expansion(NamedTuple):
         f: [B, N].
         slope: [B, N, m].
         bend: [B, N, m, m] second derivatives; zero where only the slope is known.
+        twist: [B, N, m, m, m] third derivatives; zero where they are not known.
     """
 
     at: Array
     f: Array
     slope: Array
     bend: Array
+    twist: Array
 
     def value(self, psi: Array) -> Array:
-        """[B, N] to second order."""
+        """[B, N] from what is known."""
         away = psi - self.at
-        bent = self.slope + 0.5 * jnp.einsum("bnij,bj->bni", self.bend, away)
+        twisted = self.bend + jnp.einsum("bnijk,bk->bnij", self.twist, away) / 3.0
+        bent = self.slope + 0.5 * jnp.einsum("bnij,bj->bni", twisted, away)
         return self.f + jnp.einsum("bni,bi->bn", bent, away)
 
     def chosen(self, rows: np.ndarray, other: Expansion) -> Expansion:
@@ -168,7 +177,7 @@ class Expander:
     def nothing(self, psi: np.ndarray) -> Expansion:
         """Nothing known around psi [B, m]."""
         m, shape = self.split.size, (self.rows, self.records)
-        return Expansion(psi, np.full(shape, np.nan), np.zeros((*shape, m)), np.zeros((*shape, m, m)))
+        return Expansion(psi, np.full(shape, np.nan), *(np.zeros((*shape, *[m] * k)) for k in (1, 2, 3)))
 
     def psi(self, theta: Array, eta: Array) -> np.ndarray:
         """Individual quantities [B, m] of theta [B, p] and eta [B, q]."""
@@ -204,14 +213,45 @@ class Expander:
             found = _second(self.group.inputs, jnp.asarray(places), jnp.asarray(psi), split=self.split)
             return tuple(np.asarray(part) for part in found)
         f, slope = self._first(places, psi)
+        steps = _DIFFERENCE * self._sizes(psi)
         columns = []
-        for i in range(self.split.size):
-            step = np.zeros_like(psi)
-            step[:, i] = _DIFFERENCE * np.maximum(np.abs(psi[:, i]), _LEAST)
-            ends = [self._first(places, psi + sign * step)[1] for sign in (1.0, -1.0)]
-            columns.append((ends[0] - ends[1]) / (2.0 * step[:, i, None, None]))
+        for i, unit in enumerate(np.eye(self.split.size)):
+            ends = [self._first(places, psi + sign * unit * steps)[1] for sign in (1.0, -1.0)]
+            columns.append((ends[0] - ends[1]) / (2.0 * steps[:, i, None, None]))
         bend = np.stack(columns, -1)
         return f, slope, 0.5 * (bend + np.swapaxes(bend, -1, -2))
+
+    def third(self, psi: np.ndarray) -> Expansion:
+        """Expansions of everybody at psi with third derivatives, from differences of exact slopes."""
+        m, everyone = self.split.size, np.arange(self.rows)
+        steps, units = _WIDE * self._sizes(psi), np.eye(m)
+
+        def slope_at(away: np.ndarray) -> np.ndarray:
+            found = self._first(everyone, psi + away * steps)[1]
+            return np.where(self._mask[..., None], found, 0.0)
+
+        f, middle = self._first(everyone, psi)
+        middle = np.where(self._mask[..., None], middle, 0.0)
+        up, down = ([slope_at(sign * unit) for unit in units] for sign in (1.0, -1.0))
+        bend = np.stack([(up[i] - down[i]) / (2.0 * steps[:, i, None, None]) for i in range(m)], -1)
+        twist = np.zeros((*bend.shape, m))
+        for j in range(m):
+            curved = (up[j] - 2.0 * middle + down[j]) / (steps[:, j] ** 2)[:, None, None]
+            for i in range(m):
+                _fill(twist, (i, j, j), curved[..., i])
+        for j, k in _pairs(m):
+            away = units[j] + units[k]
+            mixed = slope_at(away) + slope_at(-away) - up[j] - down[j] - up[k] - down[k] + 2.0 * middle
+            mixed = mixed / (2.0 * steps[:, j] * steps[:, k])[:, None, None]
+            for i in set(range(m)) - {j, k}:
+                _fill(twist, (i, j, k), mixed[..., i])
+        return Expansion(psi, f, middle, 0.5 * (bend + np.swapaxes(bend, -1, -2)), twist)
+
+    def _sizes(self, psi: np.ndarray) -> np.ndarray:
+        """[B, m] of quantities, for differences."""
+        own = np.maximum(np.abs(psi), _LEAST * np.abs(psi).max(0))
+        sizes: np.ndarray = np.maximum(own, np.array(self.split.least))
+        return np.where(sizes > 0, sizes, 1.0)
 
     def expanded(self, near: Expansion, still: Expansion | None = None) -> Group:
         """The group with its predictor replaced by the expansion."""
@@ -228,3 +268,22 @@ def _chunks(places: np.ndarray, rows: int) -> list[np.ndarray]:
     size = _SMALL_CHUNK
     padded = np.concatenate([places, np.repeat(places[:1], -len(places) % size)])
     return list(padded.reshape(-1, size))
+
+
+def _fill(tensor: np.ndarray, place: tuple[int, int, int], values: np.ndarray) -> None:
+    """Set an entry of a symmetric tensor at all its places."""
+    for some in itertools.permutations(place):
+        tensor[:, :, some[0], some[1], some[2]] = values
+
+
+def _pairs(size: int) -> list[tuple[int, int]]:
+    """Few pairs such that of any three of `size` quantities two make one of them."""
+    open_triples = set(itertools.combinations(range(size), 3))
+    found = []
+    while open_triples:
+        best = max(
+            itertools.combinations(range(size), 2), key=lambda pair: sum(set(pair) <= set(t) for t in open_triples)
+        )
+        open_triples = {t for t in open_triples if not set(best) <= set(t)}
+        found.append(best)
+    return found

@@ -36,6 +36,11 @@ class DiseaseSplit:
         return len(self.quantities)
 
     @property
+    def least(self) -> tuple[float, ...]:
+        """Random effects may be zero; the others are never small for what they are."""
+        return tuple(0.1 if name in self.predictor.etas else 0.0 for name in self.quantities)
+
+    @property
     def differenced(self) -> bool:
         """Compiling second derivatives of the march takes minutes, and running them as long as differences."""
         return True

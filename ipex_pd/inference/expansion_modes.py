@@ -23,16 +23,19 @@ from ipex_pd.inference.population import Layout
 
 Array = Any
 
-CLOSE = 1e-4
-"""Longest step [prior SD] after which second derivatives are worth their cost."""
-SETTLED = 1e-8
-"""Longest step [prior SD] at which a mode counts as found."""
+CLOSE = {False: 1e-4, True: 1e-5}
+"""Longest step [prior SD] after which second derivatives are worth their cost; True: where they are differences."""
+SETTLED = {False: 1e-8, True: 1e-6}
+"""Longest step [prior SD] from where second derivatives were taken; the mode itself is found to the square of it."""
+ROUGH = 0.03
+"""In a rough search, how far a quantity moves, relatively, before second derivatives are taken anew."""
 _NEAR = 0.25
 _FAR = 1.5
 _SMALLEST = 1e-10
 _ROUNDING = 1e-11
 _BISECTIONS = 40
 _ROUNDS = 60
+_PATIENCE = 10
 _REFINEMENTS = 6
 
 
@@ -102,7 +105,10 @@ class ModeSearch:
 
     def __init__(self, expander: Expander, layout: Layout, method: Method) -> None:
         self.expander, self.layout, self.method = expander, layout, method
+        self.close, self.settled = CLOSE[expander.split.differenced], SETTLED[expander.split.differenced]
+        self.rough = False
         self.known: Expansion | None = None
+        self._bent = np.full((expander.rows, expander.split.size), np.nan)
 
     def psi(self, w: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Individual quantities [B, m] at w [n], z [B, q]."""
@@ -123,11 +129,13 @@ class ModeSearch:
         """Modes [B, q] searched from `start`, exact expansions there, and where eta is zero if the method needs it."""
         still = None if self.method.reading.interaction else self.still(w)
         state = self._begin(w, start, still)
-        for _ in range(_ROUNDS):
+        for number in range(1, _ROUNDS + 1):
             length = np.sqrt((state.step**2).sum(-1))
-            state.moving &= (length > CLOSE) & (state.radius > _SMALLEST)
+            state.moving &= (length > self.close) & (state.radius > _SMALLEST)
             if not state.moving.any():
                 break
+            if number % _PATIENCE == 0:
+                self._bend(w, state, still)
             self._advance(w, state, still)
         state = self._refined(w, state, still)
         self.known = state.near
@@ -148,6 +156,14 @@ class ModeSearch:
         near = self.expander.first(near, self.psi(w, z), everyone)
         look = self._look(w, near, still, z, np.full(rows, _FAR))
         return _State(z, near, look.value, look.step, np.full(rows, _FAR), np.isfinite(look.value))
+
+    def _bend(self, w: np.ndarray, state: _State, still: Expansion | None) -> None:
+        """Second derivatives for those who creep: slopes alone lead slowly where residuals are large."""
+        moving = state.moving
+        state.near = self.expander.second(state.near, self.psi(w, state.z), moving)
+        look = self._look(w, state.near, still, state.z, state.radius)
+        use = moving & np.isfinite(look.step).all(-1)
+        state.step = np.where(use[:, None], look.step, state.step)
 
     def _advance(self, w: np.ndarray, state: _State, still: Expansion | None) -> None:
         """One step of everybody who moves; those for whom it does not lead down get a shorter one."""
@@ -172,18 +188,29 @@ class ModeSearch:
 
     def _refined(self, w: np.ndarray, state: _State, still: Expansion | None) -> _State:
         """Second derivatives at the end of the last short step, and again until nothing moves."""
-        close = np.sqrt((state.step**2).sum(-1)) <= CLOSE
-        z = np.where(close[:, None], state.z + state.step, state.z)
-        rows = np.ones(len(z), bool)
-        near = state.near
+        length = np.sqrt((state.step**2).sum(-1))
+        close, stale = length <= self.close, self._stale(self.psi(w, state.z))
+        moved = close & (stale | (length > self.settled) & (not self.rough))
+        z = np.where(moved[:, None], state.z + state.step, state.z)
+        near = state.near if self.known is None else state.near._replace(bend=self.known.bend)
+        near = self.expander.first(near, self.psi(w, z), moved & ~stale)
+        rows = stale
         for _ in range(_REFINEMENTS):
-            near = self.expander.second(near, self.psi(w, z), rows)
-            look = self._look(w, near, still, z, np.full(len(z), CLOSE))
-            rows = close & (np.sqrt((look.step**2).sum(-1)) > SETTLED)
+            psi = self.psi(w, z)
+            near = self.expander.second(near, psi, rows)
+            self._bent[rows] = psi[rows]
+            look = self._look(w, near, still, z, np.full(len(z), self.close))
+            rows = close & stale & (np.sqrt((look.step**2).sum(-1)) > self.settled)
             if not rows.any():
                 break
             z = np.where(rows[:, None], z + look.step, z)
         return _State(z, near, look.value, look.step, state.radius, rows)
+
+    def _stale(self, psi: np.ndarray) -> np.ndarray:
+        """Whose second derivatives are to be taken anew: who moved, and in a rough search only who went far."""
+        far = ROUGH if self.rough else self.settled
+        near: np.ndarray = np.abs(psi - self._bent) <= far * np.abs(self._bent)
+        return np.asarray(~near.all(-1))
 
     def _look(
         self, w: np.ndarray, near: Expansion, still: Expansion | None, z: np.ndarray, radius: np.ndarray

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipex_pd.errors import UsageError
 from ipex_pd.inference.expansion import Expander, Split
-from ipex_pd.inference.expansion_modes import SETTLED, ModeSearch
+from ipex_pd.inference.expansion_modes import ModeSearch
 from ipex_pd.inference.group import Group
 from ipex_pd.inference.objectives import Evaluated, Method, evaluate
 from ipex_pd.inference.population import Population
@@ -19,7 +19,9 @@ from ipex_pd.inference.totals import Evaluation, Objective, Starts
 EXPANDABLE = ("pooled", "fo", "foce", "focei")
 """Methods that need a prediction up to its second derivatives."""
 
-_MOVED = 100.0 * SETTLED
+
+_FURTHEST = 1e-3
+"""Longest way [prior SD] from an expansion to the mode at which the objective is still told, as one not found."""
 
 
 def expandable(method: Method) -> bool:
@@ -81,7 +83,29 @@ class ExpandedObjective(Objective):
         if not self.method.conditional:
             return parts
         away = np.sqrt(((parts.z - z) ** 2).sum(-1))
-        return parts._replace(decrement=np.where(away <= _MOVED, parts.decrement, np.maximum(parts.decrement, away)))
+        short = away <= 2.0 * (search.close if search.rough else search.settled)
+        lost = ~(away <= _FURTHEST)
+        return parts._replace(
+            values=np.where(lost, np.nan, parts.values),
+            z=np.where(lost[:, None], z, parts.z),
+            decrement=np.where(short, parts.decrement, np.maximum(parts.decrement, away)),
+        )
+
+    def roughly(self, on: bool) -> None:
+        """Whether second derivatives may be those of a point nearby: exact enough on the way, never at its end."""
+        for search in self._searches:
+            search.rough = on
+
+    def hessian(self, w: np.ndarray, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """[m, m] by the free entries of w, as `Objective.hessian`, of predictions expanded to third order once."""
+        groups = []
+        for search, modes in zip(self._searches, at.modes, strict=True):
+            nowhere = np.zeros_like(modes)
+            near = search.expander.third(search.psi(w, modes if self.method.conditional else nowhere))
+            still = search.around(w, nowhere, second=True) if self.method.name == "foce" else None
+            groups.append(search.expander.expanded(near, still))
+        near_by = Objective(self.population, tuple(groups), self.method, self.names).without(self.aside)
+        return near_by.hessian(w, at, steps, free)
 
     def described(self, w: np.ndarray, modes: Starts) -> tuple[tuple[Group, ...], Starts]:
         """Groups expanded at the modes and where eta is zero, and these modes."""

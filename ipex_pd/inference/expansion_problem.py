@@ -49,6 +49,11 @@ class ProblemSplit:
         return len(self.quantities)
 
     @property
+    def least(self) -> tuple[float, ...]:
+        """Random effects may be zero; the others are never small for what they are."""
+        return tuple(0.1 if quantity.kind == "eta" else 0.0 for quantity in self.quantities)
+
+    @property
     def differenced(self) -> bool:
         """Compiling second derivatives of an event table takes seconds."""
         return False

@@ -244,14 +244,18 @@ class Search:
         curvature = 0.5 * gradients.T @ gradients
         curvature += np.diag(0.01 * np.diag(curvature) + 1e-3 * max(np.trace(curvature) / len(free), 1e-6))
         bfgs = self.options.search == "bfgs"
-        return minimise(
-            function,
-            w[free] / scale,
-            algorithm=self.options.search,
-            stopping=replace(stopping, iterations=min(stopping.iterations, self.options.iterations)),
-            curvature=curvature if bfgs else None,
-            callback=tell,
-        )
+        self.objective.roughly(True)
+        try:
+            return minimise(
+                function,
+                w[free] / scale,
+                algorithm=self.options.search,
+                stopping=replace(stopping, iterations=min(stopping.iterations, self.options.iterations)),
+                curvature=curvature if bfgs else None,
+                callback=tell,
+            )
+        finally:
+            self.objective.roughly(False)
 
     def _whole(self, w: np.ndarray, x: np.ndarray, free: np.ndarray) -> np.ndarray:
         whole = np.array(w, float)

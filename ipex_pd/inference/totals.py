@@ -121,6 +121,9 @@ class Objective:
         """Groups that predict at these modes and where the random effects are zero, and the modes, at w [n]."""
         return self.groups, modes
 
+    def roughly(self, on: bool) -> None:
+        """Whether gradients may be less exact than usual, on the way to an end; here they never are."""
+
     def gather(self, parts: list[np.ndarray]) -> np.ndarray:
         """Arrays of the groups [B, ...] as one [S, ...] in the order of the data set."""
         whole = np.zeros((self.subjects, *parts[0].shape[1:]), parts[0].dtype)

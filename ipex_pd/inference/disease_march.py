@@ -1,13 +1,13 @@
-"""The disease on a mesh that is data: rows first, so that any choice of children marches through one program.
+"""The disease on sub-steps that are data and may span many doses: any choice of children marches through one program.
 
-`ipex_pd.numerics.gradients` freezes a mesh inside the program; here it stands beside the children's other data, a row a
-child, because a method of estimation picks children as it goes.
+The mesh of `ipex_pd.numerics.mesh` has a sub-step for every dose. A fit needs a thousandth, which the disease gives
+with sub-steps of two days once drug effects are averaged over the doses inside (`ipex_pd.numerics.averaging`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,20 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ipex_pd.numerics import integrate, program
-from ipex_pd.numerics.explicit import mesh_advance
-from ipex_pd.numerics.integrate import Layout, Slots, potencies
-from ipex_pd.numerics.mesh import Grading, build_mesh, event_times
-from ipex_pd.numerics.reduction import Dormant, dormant_states
-from ipex_pd.numerics.schedule import Schedule, System, check_schedule
+from ipex_pd.inference.disease_plan import Blocks, Doses, Family, families_of, plan_blocks, require_plain
+from ipex_pd.inference.disease_steps import EPSILON
+from ipex_pd.numerics import averaging, program, superposition
+from ipex_pd.numerics.integrate import potencies
+from ipex_pd.numerics.mesh import Grading
+from ipex_pd.numerics.reduction import Dormant, Reduced, dormant_states, reduce
+from ipex_pd.numerics.schedule import Order, Schedule, System, check_schedule
 from ipex_pd.numerics.solve import unaffected
+from ipex_pd.numerics.superposition import Kinetics
 
 Array = Any
 Values = Mapping[str, Array]
-
-_BLOCK = 32
-_SAME_DAY = 1e-9
-_SHARED = ("visit", "sample", "any_dose", "any_graft")
 
 
 @dataclass(frozen=True)
@@ -36,32 +34,46 @@ class Course:
     """What a march is specialised to; equal ones are one program.
 
     Attributes:
-        layout: of the integrator.
-        membership: drug by order, 1 where the order gives the drug.
+        system: disease, drugs, body.
+        orders: what doses give.
+        families: drugs that share effects.
+        transplants: whether there are any.
+        dormant: states that stand still.
     """
 
-    layout: Layout
-    membership: tuple[tuple[float, ...], ...]
+    system: System
+    orders: tuple[Order, ...]
+    families: tuple[Family, ...]
+    transplants: bool
+    dormant: Dormant
+
+    @property
+    def layout(self) -> Course:
+        """What knows the system."""
+        return self
 
 
 class March(NamedTuple):
-    """A mesh as data.
+    """Sub-steps as data.
 
     Attributes:
         course: the program's static part.
-        slots: what happens at every sub-step, children first: [P, K, ...].
-        shared: days that all children have in common.
-        places: steps at which those days begin.
+        slots: what happens, children first.
+        days: [P, V] days at which each child's states are read.
+        places: [P, V] steps at which those days begin.
     """
 
     course: Course
-    slots: Slots
-    shared: np.ndarray
+    slots: Blocks
+    days: np.ndarray
     places: np.ndarray
 
     def at(self, days: np.ndarray) -> np.ndarray:
-        """Steps at which some days [B, V] begin."""
-        return np.asarray(self.places[np.searchsorted(self.shared, days - _SAME_DAY)])
+        """Steps at which some days [P, V] of the plan begin."""
+        order = np.argsort(self.days, axis=1, kind="stable")
+        ordered, where = (np.take_along_axis(v, order, 1) for v in (self.days, self.places))
+        found = [np.searchsorted(own, some - EPSILON) for own, some in zip(ordered, days, strict=True)]
+        return np.take_along_axis(where, np.stack(found), 1)
 
 
 def plan_march(
@@ -75,54 +87,42 @@ def plan_march(
         theta: name -> [P], the values at which lags are taken.
         age: at day 0 [day], [P].
         x: [S, P] states at day 0.
-        days: days at which states will be read, of any child.
-        grading: lengths of the sub-steps.
+        days: [P, V] days at which each child's states will be read, or the same flattened.
+        grading: lengths of the sub-steps, of which the longest also bounds the pieces of the quadrature.
+
+    Raises:
+        SimulationError: a schedule that does not fit the system, or holds what a history cannot.
     """
     check_schedule(schedule, system)
+    require_plain(system, schedule.rows(len(age)))
     rows = schedule.rows(len(age))
+    own = np.reshape(np.asarray(days, float), (len(age), -1))
     lags = np.asarray(program.lags_of(system, rows, theta, jnp.asarray(age), jnp.asarray(x)))
-    rows = replace(
-        rows, times=np.asarray(rows.times), amount=np.asarray(rows.amount), duration=np.asarray(rows.duration)
-    )
-    mesh = build_mesh(system, rows, lags, np.unique(np.append(days, 0.0)), grading, separate=False)
-    layout = program.layout_for(system, rows, mesh, _dormant(system, schedule, theta, x))
-    full = program.padded(mesh, _BLOCK)
-    table = np.asarray(event_times(rows, lags, mesh.shared))
-    names = program.event_names(layout)
-    slots = program.slots_of(full, rows, program.lookup(rows), lags, table, slice(None), event_names=names)
-    membership = program.orders_of(system, rows, layout.orders)
-    course = Course(layout, tuple(tuple(row) for row in membership.tolist()))
-    return March(course, _children_first(slots, len(age)), mesh.shared, mesh.sync)
+    transplants = bool((np.asarray(rows.transplant_times) < own.max(axis=1)).any())
+    dormant = _dormant(system, transplants, theta, x)
+    families = families_of(system, rows.orders, rows, dormant, {n: v[0] for n, v in theta.items()})
+    names = system.model.events["transplant"] if transplants else ()
+    plan = plan_blocks(families, rows, lags, own, grading, names)
+    course = Course(system, rows.orders, families, transplants, dormant)
+    return March(course, plan.blocks, plan.days, plan.places)
 
 
-def _dormant(system: System, schedule: Schedule, theta: Values, x: Array) -> Dormant:
+def _dormant(system: System, transplants: bool, theta: Values, x: Array) -> Dormant:
     absent = unaffected(system, theta)
-    if len(schedule.transplant_times):
-        return Dormant(absent=absent)
-    return dormant_states(system.model, absent, theta, np.asarray(x))
+    return Dormant(absent=absent) if transplants else dormant_states(system.model, absent, theta, np.asarray(x))
 
 
-def _children_first(slots: Slots, children: int) -> Slots:
-    def turned(name: str, leaf: Any) -> Any:
-        if name in _SHARED:
-            return np.broadcast_to(np.asarray(leaf), (children, *np.shape(leaf)))
-        return np.ascontiguousarray(np.moveaxis(np.asarray(leaf), -1, 0))
+class _Carry(NamedTuple):
+    """What goes from block to block, children last."""
 
-    made = {name: jax.tree.map(partial(turned, name), leaf) for name, leaf in slots._asdict().items()}
-    return Slots(**made)
-
-
-def _steps_first(slots: Slots) -> Slots:
-    def turned(name: str, leaf: Array) -> Array:
-        if name in _SHARED:
-            return leaf[0]
-        return jnp.moveaxis(leaf, 0, -1)
-
-    made = {name: jax.tree.map(partial(turned, name), leaf) for name, leaf in slots._asdict().items()}
-    return Slots(**made)
+    x: Array
+    amounts: tuple[Array, ...]
+    daily: Array
+    rate: Array
+    covariates: dict[str, Array]
 
 
-def march(course: Course, slots: Slots, places: Array, theta: Values, *, age: Array, x: Array) -> tuple[Array, Array]:
+def march(course: Course, slots: Blocks, places: Array, theta: Values, *, age: Array, x: Array) -> tuple[Array, Array]:
     """States [V, S, B] and central concentrations [V, D, B] [mg/L] of each child at steps of his own.
 
     Args:
@@ -133,20 +133,187 @@ def march(course: Course, slots: Slots, places: Array, theta: Values, *, age: Ar
         age: [B] at day 0 [day].
         x: [S, B] states at day 0; traced.
     """
-    steps = _steps_first(slots)
-    blocks = jax.tree.map(lambda v: jnp.reshape(v, (v.shape[0] // _BLOCK, _BLOCK, *v.shape[1:])), steps)
-    layout = course.layout
-    membership = jnp.asarray(course.membership).reshape(len(layout.system.drugs), layout.orders)
-    step = partial(integrate.sub_step, layout, theta, age, membership, mesh_advance(layout, theta, x))
-
-    def block(carry: integrate.Carry, some: Slots) -> tuple[integrate.Carry, Any]:
-        after, record = jax.lax.scan(step, carry, some)
-        return after, (record.x, record.central)
-
-    _, history = jax.lax.scan(jax.checkpoint(block), integrate.begin(layout, theta, age, x), blocks)
+    blocks = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), slots)
+    children, orders = x.shape[1], len(course.orders)
+    begin = _Carry(
+        x=x,
+        amounts=tuple(jnp.zeros((1 + d.compartments, children)) for d in course.system.drugs),
+        daily=jnp.zeros((orders, children)),
+        rate=jnp.zeros((orders, children)),
+        covariates=_covariates(course.system, theta, age, x),
+    )
+    _, history = jax.lax.scan(jax.checkpoint(partial(_block, course, theta, age)), begin, blocks)
     people = jnp.arange(places.shape[0])[:, None]
-    states, levels = (leaf.reshape(len(leaf) * _BLOCK, *leaf.shape[2:])[places, :, people] for leaf in history)
+    states, levels = (
+        leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[places, :, people] for leaf in history
+    )
     return jnp.moveaxis(states, 0, -1), jnp.moveaxis(levels, 0, -1)
+
+
+def _covariates(system: System, theta: Values, age: Array, x: Array) -> dict[str, Array]:
+    body = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
+    return {name: jnp.broadcast_to(jnp.asarray(v, float), age.shape) for name, v in body.items()}
+
+
+def _block(
+    course: Course, theta: Values, age: Array, carry: _Carry, some: Blocks
+) -> tuple[_Carry, tuple[Array, Array]]:
+    """Visit and transplant, then drugs and effects of all sub-steps at once, then the disease step by step."""
+    system = course.system
+    now = age + some.time
+    renewed = _covariates(system, theta, now[0], carry.x)
+    covariates = {n: jnp.where(some.visit, renewed[n], old) for n, old in carry.covariates.items()}
+    x = carry.x
+    if course.transplants:
+        x = jnp.where(some.graft, system.model.apply("transplant", x, theta, some.event), x)
+    reduced = reduce(system.model, course.dormant)
+    given = _Given(course, theta, covariates, carry, reduced, x, some.length)
+    for family, doses in zip(course.families, some.doses, strict=True):
+        given.take(family, doses)
+    rows = given.march(now)
+    after = _Carry(rows[-1], tuple(given.amounts), given.daily, given.rate, covariates)
+    before = jnp.concatenate([carry.x[None], rows[1:-1]])
+    return after, (before, given.concentrations())
+
+
+class _Given:
+    """One block under construction: families of drugs one after the other, then the disease."""
+
+    def __init__(
+        self,
+        course: Course,
+        theta: Values,
+        covariates: dict[str, Array],
+        carry: _Carry,
+        reduced: Reduced,
+        x: Array,
+        length: Array,
+    ) -> None:
+        self.course, self.theta, self.covariates, self.carry = course, theta, covariates, carry
+        self.reduced, self.x, self.length = reduced, x, length
+        self.amounts, self.daily, self.rate = list(carry.amounts), carry.daily, carry.rate
+        self.central: dict[int, Array] = {}
+        self.inputs: dict[int, Array] = {}
+        self.filters: dict[int, tuple[Array, Array | None]] = {}
+
+    def take(self, family: Family, doses: Doses) -> None:
+        """Drugs, effects and filters of one family over all sub-steps."""
+        steps, room = doses.begin.shape[:2]
+        doses = jax.tree.map(lambda v: v.reshape(steps * room, *v.shape[2:]), doses)
+        shape = (*doses.span.shape[:1], averaging.NODES, *doses.span.shape[1:])
+        levels = self._levels(family, doses, steps)
+        model = self.course.system.model
+        potent = potencies(self.course.system, self.theta, levels)
+        affected = model.affected(potent, self.theta, model.prepare_effects(self.theta))
+        effects = [jnp.broadcast_to(v, shape) if i in family.effects else jnp.zeros(()) for i, v in enumerate(affected)]
+        pieces = (steps, room, doses.span.shape[1])
+        weights = averaging.basis(doses.begin.reshape(pieces), doses.span.reshape(pieces), self.length)
+        for i in family.effects:
+            if i in self.reduced.inputs:
+                self.inputs[i] = averaging.coefficients(weights, effects[i])
+        linear = self.reduced.linear(effects, self.theta)
+        for j in family.filters:
+            about, (drive, decay) = self.reduced.filters[j], linear[j]
+            known = (jnp.broadcast_to(drive, shape), decay if about.decays else None, doses.span)
+            edges = averaging.filtered(self.x[about.state], *known)
+            seen = averaging.coefficients(weights, averaging.filter_nodes(edges, *known)) if about.used else None
+            self.filters[j] = (edges[::room], seen)
+
+    def _levels(self, family: Family, doses: Doses, steps: int) -> list[Array]:
+        """Concentrations [L, N, B] [mg/L] of every drug, zero outside the family."""
+        system = self.course.system
+        levels: list[Array] = [jnp.zeros(())] * len(system.drugs)
+        if not family.drugs:
+            return levels
+        swallowed, injected, rates = self._administer(family, doses)
+        for d in family.drugs:
+            drug, about = self._kinetics(d), system.drugs[d]
+            infused = any(system.drug(self.course.orders[o].drug) == d for o in family.infused)
+            taken = averaging.take(drug, self.carry.amounts[d], doses.span, swallowed[d], injected[d], rates[d])
+            levels[d] = averaging.levels(drug, taken, doses.span, rates[d], depot=about.depot, infused=infused)
+            self.amounts[d] = taken.end
+            self.central[d] = taken.before.reshape(steps, -1, taken.before.shape[1])[:, 0] / drug.volume
+        return levels
+
+    def _kinetics(self, d: int) -> Kinetics:
+        drug = self.course.system.drugs[d]
+        values = drug.individual(self.theta, self.covariates)
+        return superposition.kinetics(values, drug.compartments, drug.depot, self.length.shape[1])
+
+    def _administer(self, family: Family, doses: Doses) -> tuple[dict[int, Array], dict[int, Array], dict[int, Array]]:
+        """By drug, [L, B]: doses to the depot and to the centre [mg], infusions [mg/day]."""
+        system, zero = self.course.system, jnp.zeros_like(doses.span)
+        swallowed, injected, rates = ({d: zero for d in family.drugs} for _ in range(3))
+        totals = self._totals(doses)
+        for k, o in enumerate(family.orders):
+            order = self.course.orders[o]
+            d, mg = system.drug(order.drug), self._prescribed(order, doses.amount[:, k])
+            if order.route == "oral":
+                fraction = system.drugs[d].bioavailability(self.theta, self.covariates, mg, totals)
+                swallowed[d] = swallowed[d] + jnp.where(mg != 0, mg * fraction, 0.0)
+            elif o not in family.infused:
+                injected[d] = injected[d] + mg
+            else:
+                i = family.infused.index(o)
+                hours, flowing = doses.hours[:, i], self._prescribed(order, doses.flowing[:, i])
+                rate = jnp.where(hours > 0, flowing / jnp.where(hours > 0, hours, 1.0), 0.0)
+                rate = jnp.where(hours < 0, self.carry.rate[o], rate)
+                self.rate = self.rate.at[o].set(rate[-1])
+                rates[d] = rates[d] + rate
+                injected[d] = injected[d] + jnp.where(hours == 0, mg, 0.0)
+        return swallowed, injected, rates
+
+    def _totals(self, doses: Doses) -> dict[str, Array]:
+        """Daily dose of each drug during each piece [mg], [L, B]."""
+        totals: dict[str, Array] = {}
+        for o, order in enumerate(self.course.orders):
+            often = doses.often[:, o]
+            daily = jnp.where(often < 0, self.carry.daily[o], often * self._prescribed(order, doses.current[:, o]))
+            self.daily = self.daily.at[o].set(daily[-1])
+            totals[order.drug] = totals[order.drug] + daily if order.drug in totals else daily
+        return totals
+
+    def _prescribed(self, order: Order, amount: Array) -> Array:
+        size = {"mg/kg": "weight", "mg/m2": "bsa"}.get(order.basis)
+        mg = amount if size is None else amount * self.covariates[size]
+        return mg if order.maximum is None else jnp.minimum(mg, order.maximum)
+
+    def concentrations(self) -> Array:
+        """Central concentrations [S, D, B] [mg/L] at the left edges of sub-steps, before doses."""
+        drugs = range(len(self.course.system.drugs))
+        empty = jnp.zeros((self.length.shape[0], 0, self.length.shape[1]))
+        return jnp.stack([self.central[d] for d in drugs], axis=1) if self.central else empty
+
+    def march(self, now: Array) -> Array:
+        """States [S + 1, states, B] at the edges of the sub-steps; ``now`` [S, B] ages at the left ones [day]."""
+        reduced, steps = self.reduced, self.length.shape[0]
+        used = [self.filters[j][1] for j, f in enumerate(reduced.filters) if f.used]
+        seen = [*(self.inputs[i] for i in reduced.inputs), *used]
+        edges = {f.state: self.filters[j][0] for j, f in enumerate(reduced.filters)}
+        course = self._moved(now, seen)
+        still = [jnp.broadcast_to(row, (steps + 1, *row.shape)) for row in self.x]
+        for k, i in enumerate(reduced.moving):
+            still[i] = course[:, k]
+        return jnp.stack([edges.get(i, row) for i, row in enumerate(still)], axis=1)
+
+    def _moved(self, now: Array, seen: Sequence[Array]) -> Array:
+        """Moving states [S + 1, M, B]."""
+        reduced, shape = self.reduced, self.length.shape
+        table = jnp.stack(seen, axis=2) if seen else jnp.zeros((averaging.AT_STAGES.shape[1], shape[0], 0, shape[1]))
+        at_stages = jnp.tensordot(jnp.asarray(averaging.AT_STAGES), table, axes=1)
+        constants = reduced.prepare(self.theta, self.x)
+
+        def slope(age: Array, moving: Array, u: Array) -> Array:
+            return reduced.rates(age, moving, u, self.theta, constants)
+
+        def step(moving: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            age, length, inputs = row
+            after = averaging.dop853(slope, moving, inputs, age, length)
+            return after, moving
+
+        start = self.x[np.array(reduced.moving, int)]
+        last, course = jax.lax.scan(step, start, (now, self.length, jnp.moveaxis(at_stages, 1, 0)))
+        return jnp.concatenate([course, last[None]])
 
 
 def observe(system: System, theta: Values, ages: Array, x: Array, levels: Array) -> dict[str, Array]:

@@ -27,15 +27,17 @@ CLOSE = {False: 1e-4, True: 1e-5}
 """Longest step [prior SD] after which second derivatives are worth their cost; True: where they are differences."""
 SETTLED = {False: 1e-8, True: 1e-6}
 """Longest step [prior SD] from where second derivatives were taken; the mode itself is found to the square of it."""
-ROUGH = 0.03
+ROUGH = 0.1
 """In a rough search, how far a quantity moves, relatively, before second derivatives are taken anew."""
+ROUGHLY_CLOSE = 1e-3
+"""In a rough search, the longest step [prior SD] that is left to the expansion."""
 _NEAR = 0.25
 _FAR = 1.5
 _SMALLEST = 1e-10
 _ROUNDING = 1e-11
 _BISECTIONS = 40
 _ROUNDS = 60
-_PATIENCE = 10
+_PATIENCE = 6
 _REFINEMENTS = 6
 
 
@@ -105,10 +107,15 @@ class ModeSearch:
 
     def __init__(self, expander: Expander, layout: Layout, method: Method) -> None:
         self.expander, self.layout, self.method = expander, layout, method
-        self.close, self.settled = CLOSE[expander.split.differenced], SETTLED[expander.split.differenced]
+        self._close, self.settled = CLOSE[expander.split.differenced], SETTLED[expander.split.differenced]
         self.rough = False
         self.known: Expansion | None = None
         self._bent = np.full((expander.rows, expander.split.size), np.nan)
+
+    @property
+    def close(self) -> float:
+        """Longest step [prior SD] at which a subject need not move on."""
+        return ROUGHLY_CLOSE if self.rough else self._close
 
     def psi(self, w: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Individual quantities [B, m] at w [n], z [B, q]."""

@@ -20,7 +20,7 @@ EXPANDABLE = ("pooled", "fo", "foce", "focei")
 """Methods that need a prediction up to its second derivatives."""
 
 
-_FURTHEST = 1e-3
+_FURTHEST = 1e-2
 """Longest way [prior SD] from an expansion to the mode at which the objective is still told, as one not found."""
 
 

@@ -115,7 +115,8 @@ class Search:
 
     def _lost(self, at: Evaluation) -> np.ndarray:
         lost = ~np.isfinite(at.values) | ~np.isfinite(at.gradients).all(1)
-        return lost & ~self.objective.aside
+        counted: np.ndarray = lost & ~self.objective.aside
+        return counted
 
     def _mended(self, w: np.ndarray, one: Evaluation, other: Evaluation) -> Evaluation:
         """One evaluation, with the modes of the other for subjects that only have a likelihood there."""

@@ -181,7 +181,8 @@ def _first_stage(
     if not (~failed).any():
         raise UsageError("no subject has a likelihood", code="two_stage.failed", cure="Move the start values")
     kept = ~failed
-    estimates = Estimates(*(v[kept] for v in told), links.design[kept])
+    information, weighted, estimate = (v[kept] for v in told)
+    estimates = Estimates(information, weighted, estimate, links.design[kept])
     return _First(w, estimates, alone, failed, why)
 
 

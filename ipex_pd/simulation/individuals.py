@@ -212,7 +212,6 @@ def by_age(population: Population) -> list[tuple[float, list[int]]]:
     return [(age, [i for i, a in enumerate(ages) if a == age]) for age in sorted(set(ages))]
 
 
-
 def assumed(sets: Sequence[ParameterSet], patients: Sequence[Patient]) -> tuple[str, ...]:
     """Every assumed number that entered, with its reason."""
     lines = [

@@ -1,4 +1,4 @@
-"""design: expected standard errors fall with the root of the number of subjects; problems of the disease are refused."""
+"""design: expected standard errors fall with the root of the number of subjects; the disease is refused."""
 
 import json
 import math

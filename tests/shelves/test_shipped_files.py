@@ -59,7 +59,12 @@ def test_every_patient_is_complete(name: str) -> None:
 
 
 def test_every_citation_is_used_somewhere() -> None:
-    used = {key for kind, name in EVERY for _, source in sources_in(library.load(library.shipped(kind)[name])) for key in source.citations}
+    used = {
+        key
+        for kind, name in EVERY
+        for _, source in sources_in(library.load(library.shipped(kind)[name]))
+        for key in source.citations
+    }
     beside = {"mosteller_1987", "who_growth_2007", "who_growth_2006", "wallemacq_1998", "petersen_2003"}
     assert set(library.citations()) - used <= beside
 

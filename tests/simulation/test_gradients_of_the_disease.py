@@ -26,12 +26,26 @@ def asked():
             "doses": [
                 {"drug": "prednisolone", "amount": "1 mg/kg", "stop": 12, **oral},
                 {"drug": "tacrolimus", "amount": "0.1 mg/kg", "start": 0.3, "stop": 12, **oral},
-                {"drug": "rituximab", "amount": "375 mg/m2", "route": "iv", "infusion": "4 h", "every": "7 day",
-                 "start": 2.6, "count": 1, "source": WORDS},
+                {
+                    "drug": "rituximab",
+                    "amount": "375 mg/m2",
+                    "route": "iv",
+                    "infusion": "4 h",
+                    "every": "7 day",
+                    "start": 2.6,
+                    "count": 1,
+                    "source": WORDS,
+                },
             ],
             "transplants": [
-                {"day": 14.5, "conditioning": "reduced", "serotherapy": "alemtuzumab", "donor": "matched_unrelated",
-                 "graft": "marrow", "source": WORDS}
+                {
+                    "day": 14.5,
+                    "conditioning": "reduced",
+                    "serotherapy": "alemtuzumab",
+                    "donor": "matched_unrelated",
+                    "graft": "marrow",
+                    "source": WORDS,
+                }
             ],
         }
     )

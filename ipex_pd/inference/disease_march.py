@@ -47,11 +47,6 @@ class Course:
     transplants: bool
     dormant: Dormant
 
-    @property
-    def layout(self) -> Course:
-        """What knows the system."""
-        return self
-
 
 class March(NamedTuple):
     """Sub-steps as data.

@@ -51,7 +51,7 @@ class DiseasePredictor:
     @property
     def system(self) -> System:
         """Disease, drugs and body."""
-        return self.course.layout.system
+        return self.course.system
 
     def __call__(self, inputs: Any, theta: Array, eta: Array) -> Prediction:
         """Predictions [B, N] of the records of `inputs`, row by row."""

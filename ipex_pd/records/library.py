@@ -51,6 +51,7 @@ _SINGULAR = {
     "models": "structural model",
     "problems": "estimation problem",
 }
+_OWN_DOORS = {"cohorts", "cohort_problems"}
 _NOT_SETS = {"sources", "measurements"}
 
 
@@ -408,7 +409,7 @@ def describe(record: AnyRecord) -> list[str]:
 
 def all_names() -> list[str]:
     """Every name that `files_of` knows, each once."""
-    found = [name for kind, names in catalogue().items() if kind != "cohorts" for name in names]
+    found = [name for kind, names in catalogue().items() if kind not in _OWN_DOORS for name in names]
     return list(dict.fromkeys([*found, *observed(), "measurements", "sources"]))
 
 

@@ -97,8 +97,10 @@ def test_values_must_be_there_in_their_shape():
     values = wide(plan, **ORAL)
     with pytest.raises(SimulationError, match="no value `absorption_rate`"):
         propagate(plan, {n: v for n, v in values.items() if n != "absorption_rate"})
-    with pytest.raises(SimulationError, match=r"`clearance` has shape \(1, 1\)"):
-        propagate(plan, values | {"clearance": np.ones((1, 1))})
+    with pytest.raises(SimulationError, match=r"`clearance` has shape \(1, 3\)"):
+        propagate(plan, values | {"clearance": np.ones((1, 3))})
+    constant = propagate(plan, values | {"clearance": values["clearance"][:, :1]})
+    assert np.array_equal(constant, propagate(plan, values))
 
 
 def test_names_that_do_not_exist():

@@ -131,14 +131,14 @@ class Expanded:
 
 @functools.partial(jax.jit, static_argnames=("split",))
 def _first(inputs: Any, rows: Array, psi: Array, *, split: Split) -> tuple[Array, Array]:
-    own = _taken(inputs, rows)
+    own = jax.tree.map(lambda leaf: leaf[rows], inputs)
     pair: tuple[Array, Array] = along(lambda x: split.readings(own, x), psi)
     return pair
 
 
 @functools.partial(jax.jit, static_argnames=("split",))
 def _second(inputs: Any, rows: Array, psi: Array, *, split: Split) -> tuple[Array, Array, Array]:
-    own = _taken(inputs, rows)
+    own = jax.tree.map(lambda leaf: leaf[rows], inputs)
 
     def first(x: Array) -> tuple[Array, Array]:
         pair: tuple[Array, Array] = along(lambda point: split.readings(own, point), x)
@@ -152,11 +152,6 @@ def _second(inputs: Any, rows: Array, psi: Array, *, split: Split) -> tuple[Arra
 def psi_of(light: Any, theta: Array, eta: Array, *, split: Split) -> Array:
     """Individual quantities [B, m]."""
     return split.psi(light, theta, eta)
-
-
-def _taken(inputs: Any, rows: Array) -> Any:
-    own = getattr(inputs, "take", None)
-    return jax.tree.map(lambda leaf: leaf[rows], inputs) if own is None else own(rows)
 
 
 class Expander:

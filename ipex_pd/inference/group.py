@@ -7,7 +7,7 @@ jitted over groups is compiled once for a shape, however many groups share it.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -55,7 +55,7 @@ class Group:
         direct: [B, N] True where `Prediction.minus2ll` is the record's whole contribution (event endpoints).
         partner: [B, N] place of the earlier record of the same sample whose residual is correlated; -1: none.
         eta_mask: [B, q] False for random effects of occasions that a subject does not have.
-        inputs: the predictor's own data: a pytree whose leaves begin with [B], or one with a method `take(rows)`.
+        inputs: the predictor's own data: a pytree whose leaves begin with [B].
         predictor: static.
         correlated: static; whether any record has a partner. A method that cannot honour it refuses.
     """
@@ -95,10 +95,8 @@ class Group:
         def some(leaf: Array) -> Array:
             return leaf[rows]
 
-        own = getattr(self.inputs, "take", None)
-        inputs = jax.tree.map(some, self.inputs) if own is None else own(rows)
-        taken: Group = jax.tree.map(some, replace(self, inputs=None))
-        return replace(taken, inputs=inputs)
+        taken: Group = jax.tree.map(some, self)
+        return taken
 
 
 jax.tree_util.register_dataclass(

@@ -62,15 +62,6 @@ class Inputs:
     rows: tuple[Rows, ...]
     partner: Array
 
-    def take(self, subjects: Array) -> Inputs:
-        """The same for some of the subjects, in that order."""
-
-        def some(leaf: Array) -> Array:
-            return leaf[subjects]
-
-        taken: Inputs = jax.tree.map(some, self)
-        return taken
-
 
 jax.tree_util.register_dataclass(Rows, data_fields=["place", "mask", "happened"], meta_fields=[])
 jax.tree_util.register_dataclass(

@@ -19,6 +19,7 @@ import sympy
 from ipex_pd.equations.model import Equations, Model
 from ipex_pd.equations.symbols import declaration
 from ipex_pd.errors import ModelError, nearest_hint
+from ipex_pd.numerics.powers import integer_power
 
 Array = Any
 Environment = dict[sympy.Basic, Array]
@@ -137,21 +138,12 @@ def _multiply(factors: Sequence[Array]) -> Array:
 
 def _power(base: Array, exponent: sympy.Basic, env: Environment) -> Array:
     if exponent.is_Integer and abs(int(exponent)) <= 64:
-        raised = _integer_power(base, abs(int(exponent)))
+        raised = integer_power(base, abs(int(exponent)))
         return 1.0 / raised if int(exponent) < 0 else raised
     if exponent.is_Rational and exponent.q == 2 and abs(exponent.p) <= 9:
-        raised = jnp.sqrt(base) * _integer_power(base, abs(int(exponent.p)) // 2)
+        raised = jnp.sqrt(base) * integer_power(base, abs(int(exponent.p)) // 2)
         return 1.0 / raised if exponent.p < 0 else raised
     return jnp.power(base, evaluate(exponent, env))
-
-
-def _integer_power(base: Array, n: int) -> Array:
-    if n == 0:
-        return jnp.ones_like(base)
-    half = _integer_power(base, n // 2) if n > 1 else None
-    if half is None:
-        return base
-    return half * half * base if n % 2 else half * half
 
 
 def _piecewise(e: sympy.Piecewise, env: Environment) -> Array:

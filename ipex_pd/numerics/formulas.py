@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ipex_pd.errors import ModelError, nearest_hint
+from ipex_pd.numerics.powers import integer_power
 from ipex_pd.records.formulas import (
     Binary,
     Call,
@@ -152,7 +153,7 @@ def _binary(tree: Binary, values: Mapping[str, Array], chosen: Array | None) -> 
 def _power(base: Array, exponent: Tree, values: Mapping[str, Array], chosen: Array | None) -> Array:
     base = _masked(base, chosen, 1.0)
     if isinstance(exponent, Number) and exponent.value.is_integer() and abs(exponent.value) <= _LARGEST_INTEGER_POWER:
-        raised = _integer_power(base, abs(int(exponent.value)))
+        raised = integer_power(base, abs(int(exponent.value)))
         return jnp.divide(1.0, raised) if exponent.value < 0 else raised
     power = jnp.asarray(_masked(_number(exponent, values, chosen), chosen, 1.0), dtype=float)
     zero = (jnp.asarray(base) == 0) & (power > 0)
@@ -164,17 +165,8 @@ def _power_at_zero(base: Array, power: Array) -> Array:
     """A power where its base is 0, with the derivatives by the base that are finite; those by the exponent are 0."""
     total = jnp.zeros_like(base * power)
     for n in (1, 2, 3):
-        total = total + jnp.where(power == n, _integer_power(base, n), 0.0)
+        total = total + jnp.where(power == n, integer_power(base, n), 0.0)
     return total
-
-
-def _integer_power(base: Array, n: int) -> Array:
-    if n == 0:
-        return jnp.ones_like(base)
-    half = _integer_power(base, n // 2) if n > 1 else None
-    if half is None:
-        return base
-    return half * half * base if n % 2 else half * half
 
 
 def _call(tree: Call, values: Mapping[str, Array], chosen: Array | None) -> Array:

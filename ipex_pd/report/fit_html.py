@@ -1,27 +1,21 @@
-"""The report of a fit: one self-contained HTML file that opens offline, prints on A4 and reads on a phone."""
+"""The report of a fit: a page (see `page`) of estimates, diagnostics and the verdict."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
-
-from ipex_pd.errors import OutputError
 from ipex_pd.inference.binding import BoundProblem
 from ipex_pd.inference.diagnostics.summary import DiagnosticOptions, Diagnostics, diagnose
 from ipex_pd.inference.results import Fit
 from ipex_pd.records.description_fit import describe_model, describe_problem
 from ipex_pd.report import fit_narrative, fit_tables, narrative
-from ipex_pd.report.figures import to_svg
 from ipex_pd.report.fit_figures import MOST_PAGES, fit_figures
+from ipex_pd.report.page import digest, pictures_of, render_page, run_rows, write_page
 from ipex_pd.report.tables import plain_name
+
+_PACKAGES = ("ipex-pd", "jax", "numpy", "scipy", "pandas")
 
 
 def write_fit_report(
@@ -42,36 +36,12 @@ def write_fit_report(
         OutputError: the file cannot be written.
         IpexError: the diagnostics cannot be made; see `diagnose`.
     """
-    target = Path(path)
-    page = render_fit_report(diagnostics or diagnose(fit, options))
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutputError(
-            f"the report cannot be written ({error.strerror or error})", where=str(target), cure="Choose another place"
-        ) from error
-    return target
+    return write_page(render_fit_report(diagnostics or diagnose(fit, options)), path)
 
 
 def render_fit_report(diagnostics: Diagnostics) -> str:
     """The report as one HTML text."""
-    environment = Environment(
-        loader=PackageLoader("ipex_pd.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["coded"] = _coded
-    return environment.get_template("fit_report.html").render(_content(diagnostics))
-
-
-def _coded(text: str) -> Markup:
-    """Text in which `names` are shown as code."""
-    parts = [str(escape(part)) for part in text.split("`")]
-    return Markup("".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)))
+    return render_page("fit_report.html", _content(diagnostics))
 
 
 def _content(diagnostics: Diagnostics) -> dict[str, Any]:
@@ -99,7 +69,7 @@ def _content(diagnostics: Diagnostics) -> dict[str, Any]:
         "correlations": fit_tables.strong_correlations(fit),
         "shrinkage": fit_tables.shrinkage_rows(diagnostics.shrinkage),
         "errors": fit_tables.error_rows(diagnostics.npde_tests),
-        "pictures": {section: _pictures(section, items) for section, items in drawn.items()},
+        "pictures": pictures_of(drawn),
         "pages_left_out": left_out,
         "check_words": fit_narrative.check_words(diagnostics),
         "limitations": fit_narrative.limitations(diagnostics),
@@ -108,27 +78,20 @@ def _content(diagnostics: Diagnostics) -> dict[str, Any]:
     }
 
 
-def _pictures(section: str, items: list[tuple[str, Figure]]) -> list[tuple[Markup, str]]:
-    return [(Markup(to_svg(figure, f"{section}-{k}")), told) for k, (told, figure) in enumerate(items)]
-
-
 def _run(fit: Fit, bound: BoundProblem, diagnostics: Diagnostics) -> list[tuple[str, str]]:
-    packages = ("ipex-pd", "jax", "numpy", "scipy", "pandas")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     return [
-        ("written", datetime.now(UTC).date().isoformat()),
-        ("versions", f"{versions}, Python {platform.python_version()}"),
+        *run_rows(_PACKAGES),
         ("system", f"{platform.system()} {platform.machine()}"),
         ("seed of the search", str(fit.options.seed)),
         ("seed of the replicates", str(diagnostics.options.seed)),
-        ("SHA-256 of the data file", _digest(Path(bound.problem.folder or ".") / bound.problem.data.file)),
-        ("SHA-256 of the problem", hashlib.sha256(bound.problem.model_dump_json().encode()).hexdigest()),
-        ("SHA-256 of the fit", hashlib.sha256(fit.to_json().encode()).hexdigest()),
+        ("SHA-256 of the data file", _digest_of_file(Path(bound.problem.folder or ".") / bound.problem.data.file)),
+        ("SHA-256 of the problem", digest(bound.problem.model_dump_json())),
+        ("SHA-256 of the fit", digest(fit.to_json())),
     ]
 
 
-def _digest(path: Path) -> str:
+def _digest_of_file(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest(path.read_bytes())
     except OSError:
         return "not at hand when this was written"

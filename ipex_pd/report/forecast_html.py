@@ -1,27 +1,20 @@
-"""The report of a forecast: one self-contained HTML file that opens offline, prints on A4 and reads on a phone."""
+"""The report of a forecast: a page (see `page`) of one child, measured and foreseen."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import platform
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from ipex_pd.errors import OutputError
 from ipex_pd.records.measurements import Ordinal
 from ipex_pd.report import narrative, tables
-from ipex_pd.report.figures import PANEL_INCHES, to_svg
 from ipex_pd.report.forecast_figures import forecast_figures
+from ipex_pd.report.page import digest, pictures_of, render_page, run_rows, write_page
 
 if TYPE_CHECKING:
     from ipex_pd.inference.forecast import Forecast
 
+_PACKAGES = ("ipex-pd", "jax", "numpy", "pandas")
 _LIMITS = (
     "The band is the spread of the model's courses after the measurements were taken in. It does not hold what the "
     "model lacks: infections that are not modelled, decisions of the clinic, errors of the equations.",
@@ -44,35 +37,12 @@ def write_forecast_report(forecast: Forecast, path: str | Path) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
-    target = Path(path)
-    page = render_forecast_report(forecast)
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutputError(
-            f"the report cannot be written ({error.strerror or error})", where=str(target), cure="Choose another place"
-        ) from error
-    return target
+    return write_page(render_forecast_report(forecast), path)
 
 
 def render_forecast_report(forecast: Forecast) -> str:
     """The report as one HTML text."""
-    environment = Environment(
-        loader=PackageLoader("ipex_pd.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["coded"] = _coded
-    return environment.get_template("forecast_report.html").render(_content(forecast))
-
-
-def _coded(text: str) -> Markup:
-    parts = [str(escape(part)) for part in text.split("`")]
-    return Markup("".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)))
+    return render_page("forecast_report.html", _content(forecast))
 
 
 def _content(forecast: Forecast) -> dict[str, Any]:
@@ -89,13 +59,7 @@ def _content(forecast: Forecast) -> dict[str, Any]:
         "words": cohort.regimens[0].in_words(),
         "draws": len(simulation),
         "years": f"{simulation.horizon / tables.DAYS_PER_YEAR:.3g}",
-        "pictures": {
-            section: [
-                (Markup(to_svg(figure, f"{section}-{k}")), told, figure.get_size_inches()[0] > PANEL_INCHES[0] + 0.1)
-                for k, (told, figure) in enumerate(items)
-            ]
-            for section, items in forecast_figures(forecast).items()
-        },
+        "pictures": pictures_of(forecast_figures(forecast)),
         "measured": _measured_rows(forecast),
         "informed": _informed_rows(forecast),
         "silent": int((~forecast.informed["informed"]).sum()),
@@ -182,9 +146,7 @@ def _meanings(forecast: Forecast) -> list[tuple[str, str]]:
 
 
 def _run(forecast: Forecast) -> list[tuple[str, str]]:
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("ipex-pd", "jax", "numpy", "pandas"))
     mode = forecast.mode
-    digest = hashlib.sha256(forecast.bands.to_csv(index=False).encode()).hexdigest()
     return [
         ("draws", str(len(forecast.simulation))),
         ("seed", str(forecast.simulation.seed)),
@@ -192,7 +154,6 @@ def _run(forecast: Forecast) -> list[tuple[str, str]]:
             "mode",
             f"{'found' if mode.converged else 'not found'} in {mode.iterations} steps, objective {mode.objective:.4f}",
         ),
-        ("written", datetime.now(UTC).date().isoformat()),
-        ("versions", f"{versions}, Python {platform.python_version()}"),
-        ("SHA-256 of the bands", digest),
+        *run_rows(_PACKAGES),
+        ("SHA-256 of the bands", digest(forecast.bands.to_csv(index=False))),
     ]

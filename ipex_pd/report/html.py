@@ -1,27 +1,22 @@
-"""The report: one self-contained HTML file that opens offline, prints on A4 and reads on a phone."""
+"""The report of a comparison: a page (see `page`) of figures, endpoints and differences."""
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ipex_pd.errors import OutputError
 from ipex_pd.report import figures, narrative, tables
+from ipex_pd.report.page import digest, pictures_of, render_page, run_rows, write_page
 
 if TYPE_CHECKING:
     from ipex_pd.planning.comparison import Comparison
 
 _SHARE = (0.0, 1.0)
+_PACKAGES = ("ipex-pd", "jax", "diffrax", "numpy")
 
 
 class PanelPlan(NamedTuple):
@@ -31,14 +26,6 @@ class PanelPlan(NamedTuple):
     title: str
     log: bool = False
     limits: tuple[float, float] | None = None
-
-
-class Picture(NamedTuple):
-    """A drawn figure, its text alternative, and whether it takes the whole width."""
-
-    svg: Markup
-    alternative: str
-    wide: bool = False
 
 
 ORGANS = (
@@ -77,29 +64,12 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
-    target = Path(path)
-    page = render_report(comparison)
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutputError(
-            f"the report cannot be written ({error.strerror or error})", where=str(target), cure="Choose another place"
-        ) from error
-    return target
+    return write_page(render_report(comparison), path)
 
 
 def render_report(comparison: Comparison) -> str:
     """The report as one HTML text."""
-    environment = Environment(
-        loader=PackageLoader("ipex_pd.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("report.html").render(_content(comparison))
+    return render_page("report.html", _content(comparison))
 
 
 def report_figures(comparison: Comparison) -> dict[str, list[tuple[str, Figure]]]:
@@ -116,10 +86,6 @@ def report_figures(comparison: Comparison) -> dict[str, list[tuple[str, Figure]]
 
 def _content(comparison: Comparison) -> dict[str, Any]:
     look = figures.styles(list(comparison.simulations))
-    pictures = {
-        section: [_picture(f"{section}-{i}", text, figure) for i, (text, figure) in enumerate(items)]
-        for section, items in report_figures(comparison).items()
-    }
     reference, *others = comparison.regimens
     return {
         "child": tables.plain_name(next(iter(comparison.simulations.values())).patient),
@@ -129,7 +95,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "differences_told": narrative.difference_sentences(comparison),
         "cautions": narrative.caution_sentences(comparison),
         "patients": _lines(comparison.patients.description),
-        "pictures": pictures,
+        "pictures": pictures_of(report_figures(comparison)),
         "letters": [look[name].letter for name in comparison.regimens],
         "reference": look[reference].letter,
         "others": [look[name].letter for name in others],
@@ -157,11 +123,6 @@ def _legend(name: str, style: figures.Style, words: str | Iterable[str]) -> dict
         "name": tables.plain_name(name),
         "words": _lines(words),
     }
-
-
-def _picture(name: str, alternative: str, figure: Figure) -> Picture:
-    wide = figure.get_size_inches()[0] > figures.PANEL_INCHES[0] + 0.1
-    return Picture(Markup(figures.to_svg(figure, name)), alternative, wide)
 
 
 def _survival(comparison: Comparison, look: dict[str, figures.Style]) -> list[tuple[str, Figure]]:
@@ -260,12 +221,5 @@ def _numerics(comparison: Comparison, look: dict[str, figures.Style]) -> list[di
 
 
 def _run_data(comparison: Comparison) -> list[tuple[str, str]]:
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("ipex-pd", "jax", "diffrax", "numpy"))
-    digest = hashlib.sha256(comparison.to_json().encode()).hexdigest()
     settings = [(tables.plain_name(str(key)), str(value)) for key, value in comparison.settings.items()]
-    return [
-        *settings,
-        ("written", datetime.now(UTC).date().isoformat()),
-        ("versions", f"{versions}, Python {platform.python_version()}"),
-        ("SHA-256 of the result", digest),
-    ]
+    return [*settings, *run_rows(_PACKAGES), ("SHA-256 of the result", digest(comparison.to_json()))]

@@ -69,7 +69,7 @@ def _design(size: Size, random: np.random.Generator) -> np.ndarray:
     blocks = []
     for subject in range(size.subjects):
         given = 24.0 * np.arange(size.doses)
-        times = given[-1] + chosen * random.uniform(0.97, 1.03, size.samples)
+        times = given[-1] + np.sort(chosen * random.uniform(0.97, 1.03, size.samples))
         doses = [[subject + 1, t, 0.0, 60000.0 * (1 + subject % 4), 1] for t in given]
         blocks.append(np.array(doses + [[subject + 1, t, 1.0, 0.0, 0] for t in times]))
     return np.concatenate(blocks)

@@ -6,15 +6,14 @@ Random effects are sampled non-centred. With z standard normal and eta = L z, th
 
 c and S S' the normal approximation at the start, t the linked typical values (see `links`) and D_i their pull on the
 conditional distribution (see `importance.Draws`): constants and shifts, so that the density is that of z. xi is then
-near
-standard normal for rich and for sparse data alike.
+near standard normal for rich and for sparse data alike.
 
 This module and `priors` are the door to numpyro, which is needed for this method alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from ipex_pd.inference.group import Group
 from ipex_pd.inference.importance import approximate, log_joint
 from ipex_pd.inference.links import find_links, scales_of
 from ipex_pd.inference.population import Population
+from ipex_pd.inference.progress import Progress, Stage
 from ipex_pd.inference.sampling import subject_count
 
 try:
@@ -45,7 +45,6 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 Array = Any
-Progress = Callable[[str, int, np.ndarray], None]
 
 BLOCK = 50
 """Iterations of one call of the program: between them an interrupt is heard."""
@@ -200,7 +199,7 @@ def nuts(
         population: what is estimated, with priors.
         groups: all subjects.
         options: how.
-        progress: called with the phase, the iteration and the last search vector of the first chain after every block.
+        progress: told of every block of iterations, with the last search vector of the first chain.
         start: [n] search vector to begin near; the start of the population when not given.
 
     Raises:
@@ -244,7 +243,7 @@ def nuts(
                 kept.append(record)
             if progress is not None:
                 at = np.asarray(parameters.search(jnp.asarray(record.x[-1, 0]))[0])
-                progress("warmup" if number <= options.warmup else "sample", number, at)
+                progress(Stage("warmup" if number <= options.warmup else "sample", number, at))
     except KeyboardInterrupt:
         if not kept:
             raise

@@ -1,14 +1,13 @@
 """Importance-sampling EM, and Newton steps on the importance-sampled score that end every stochastic search.
 
 Each EM iteration draws the random effects anew from proposals fitted to the conditional distributions (with common
-random
-numbers), takes weighted moments and maximises (see `expectation`). When the objective stands still, or after the given
-number of iterations, Newton steps with the observed information go on until s'I^-1 s is below the tolerance.
+random numbers), takes weighted moments and maximises (see `expectation`). When the objective stands still, or after the
+given number of iterations, Newton steps with the observed information go on until s'I^-1 s is below the tolerance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,10 +24,10 @@ from ipex_pd.inference.importance import ImportanceOptions, marginal, propose
 from ipex_pd.inference.information import Informed, conditional_moments, inform, slope_of
 from ipex_pd.inference.links import Links, find_links
 from ipex_pd.inference.population import Layout, Population
-from ipex_pd.inference.sampling import theta_rows
+from ipex_pd.inference.progress import Progress, Stage
+from ipex_pd.inference.sampling import require_random_effects, theta_rows
 
 Array = Any
-Progress = Callable[[str, int, np.ndarray], None]
 
 _FAR = 2.0
 _POLISHED = 0.1
@@ -92,16 +91,13 @@ def imp(
         population: what is estimated, and where the search starts.
         groups: all subjects.
         options: how.
-        progress: called with the phase, the iteration and the search vector after every iteration.
+        progress: told of every iteration.
 
     Raises:
         UsageError: there are no random effects to sample.
     """
     options = options or ImpOptions()
-    if population.layout.etas == 0 or not groups:
-        raise UsageError(
-            "there are no random effects", where="imp", rule="EM integrates over them", cure="Use method `pooled`"
-        )
+    require_random_effects(population, groups, "imp")
     links = find_links(population, groups)
     maximiser = Maximiser.of(population, links)
     w, trace, objectives = np.array(population.start), [np.array(population.start)], []
@@ -112,7 +108,7 @@ def imp(
             trace.append(w)
             objectives.append(value)
             if progress is not None:
-                progress("expectation-maximisation", number + 1, w)
+                progress(Stage("expectation-maximisation", number + 1, w))
             if len(objectives) > 5 and max(objectives[-6:]) - min(objectives[-6:]) < options.tolerance:
                 break
     except KeyboardInterrupt:

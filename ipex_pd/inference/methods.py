@@ -1,8 +1,7 @@
 """Stochastic methods as searches of `fit`: where SAEM and importance-sampling EM ended, told as any other search is.
 
-The objective is that of importance sampling (never a by-product of the search), the gradient and the Hessian those
-of the
-exact marginal likelihood by the same draws; modes, for tables of subjects, are those of the method given.
+The objective is that of importance sampling (never a by-product of the search), the gradient and the Hessian those of
+the exact marginal likelihood by the same draws; modes, for tables of subjects, are those of the method given.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ipex_pd.inference.imp import ImpOptions, imp
 from ipex_pd.inference.information import Informed
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import Population
-from ipex_pd.inference.progress import Progress, Stage
+from ipex_pd.inference.progress import Progress
 from ipex_pd.inference.saem import SaemOptions, saem
 from ipex_pd.inference.search import Found
 from ipex_pd.inference.settings import settings_for
@@ -48,18 +47,14 @@ def stochastic(
     """
     population = objective.population if start is None else started(objective.population, start)
 
-    def tell(phase: str, iteration: int, w: np.ndarray) -> None:
-        if progress is not None:
-            progress(Stage(phase, iteration, w))
-
     own = settings_for(method, options)
     path: tuple[float, ...] = ()
     if isinstance(own, SaemOptions):
-        fit = saem(population, objective.groups, own, tell)
+        fit = saem(population, objective.groups, own, progress)
         informed, words, iterations, stopped = fit.informed, fit.words, len(fit.trace), fit.interrupted
     else:
         assert isinstance(own, ImpOptions)
-        climb = imp(population, objective.groups, own, tell)
+        climb = imp(population, objective.groups, own, progress)
         informed, words, iterations = climb.informed, climb.words(own.tolerance), len(climb.trace)
         stopped, path = climb.interrupted, tuple(float(v) for v in climb.objectives)
     tolerance = own.tolerance

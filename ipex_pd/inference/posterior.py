@@ -19,7 +19,7 @@ from ipex_pd.inference.bayes import EFFECTIVE, ENERGY, R_HAT, NutsOptions, Poste
 from ipex_pd.inference.draws import ParameterDraws, posterior_draws
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import Population
-from ipex_pd.inference.progress import Progress, Stage
+from ipex_pd.inference.progress import Progress
 from ipex_pd.inference.results import SCHEMA
 from ipex_pd.inference.settings import settings_for
 from ipex_pd.inference.totals import Bound
@@ -172,11 +172,7 @@ def sample_posterior(
     settings = settings_for("nuts", options)
     assert isinstance(settings, NutsOptions)
 
-    def tell(phase: str, iteration: int, w: np.ndarray) -> None:
-        if progress is not None:
-            progress(Stage(phase, iteration, w))
-
-    found = nuts(bound.population, bound.groups, settings, tell, start)
+    found = nuts(bound.population, bound.groups, settings, progress, start)
     names = subjects or tuple(range(1, found.eta.shape[2] + 1))
     seconds = time.perf_counter() - begun
     return PosteriorFit(bound, bound.population, options, settings, found, names, _judge(found), seconds)

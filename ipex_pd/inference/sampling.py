@@ -5,8 +5,7 @@ With Omega = L L' a random effect is eta = L z, z standard normal, so that
     log p(z | y) = -z'z / 2 - (-2 log p(y | L z)) / 2 + constant.
 
 A variance of zero is a row of zeros in L: the effect is zero and its z is idle. So is the z of an occasion that a
-subject
-does not have.
+subject does not have.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ipex_pd.errors import UsageError
 from ipex_pd.inference.group import Group
 from ipex_pd.inference.likelihood import minus2ll
+from ipex_pd.inference.population import Population
 
 Array = Any
 
@@ -77,6 +78,14 @@ def prior_term(target: Target, z: Array) -> Array:
 def log_density(target: Target, z: Array) -> Array:
     """Logarithm of the conditional density of z [B], without its constant."""
     return -0.5 * (prior_term(target, z) + data_term(target, z))
+
+
+def require_random_effects(population: Population, groups: Sequence[Group], method: str) -> None:
+    """Refuse a problem without anything to integrate over. Raises: UsageError."""
+    if population.layout.etas == 0 or not groups:
+        raise UsageError(
+            "there are no random effects", where=method, rule="EM integrates over them", cure="Use method `pooled`"
+        )
 
 
 def widened(group: Group, copies: int) -> Group:

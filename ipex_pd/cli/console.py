@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipex_pd.errors import IpexError, RecordError, UsageError
+from ipex_pd.records.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,21 +59,7 @@ def emit_json(value: Any) -> None:
 
 def to_json(value: Any) -> str:
     """``value`` as strict, indented JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, str | bool | int | None):
-        return value
-    if hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return str(value)
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

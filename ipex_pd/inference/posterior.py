@@ -6,7 +6,6 @@ A posterior is no `Fit`: it has no objective at a minimum, no gradient and no co
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from ipex_pd.inference.results import SCHEMA
 from ipex_pd.inference.settings import settings_for
 from ipex_pd.inference.totals import Bound
 from ipex_pd.inference.verdict import Reason, Verdict
+from ipex_pd.records.plain import plain
 
 _FULL = 0.05
 
@@ -131,7 +131,7 @@ class PosteriorFit:
             "parameters": self.parameters.to_dict("records"),
             "individuals": self.individuals.to_dict("records"),
         }
-        return json.dumps(_plain(whole), indent=1, allow_nan=False)
+        return json.dumps(plain(whole), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
         interval = f"{100 * self.options.level:g} % interval"
@@ -209,13 +209,3 @@ def _line(row: dict[Any, Any]) -> str:
         f"{row['parameter']:24s} {row['mean']:11.5g} {row['sd']:10.4g} {row['median']:11.5g} {row['low']:12.4g} "
         f"{row['high']:12.4g} {row['mcse']:9.2g} {row['r_hat']:6.3f} {row['ess_bulk']:6.0f}"
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

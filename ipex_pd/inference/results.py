@@ -24,6 +24,7 @@ from ipex_pd.inference.totals import Bound
 from ipex_pd.inference.twostage import TwoStage
 from ipex_pd.inference.verdict import Verdict
 from ipex_pd.records.findings import Finding
+from ipex_pd.records.plain import plain
 
 SCHEMA = 1
 _SHOWN = 3
@@ -285,7 +286,7 @@ class Fit:
             "eta_covariance": self.who.covariance.tolist(),
             "trace": list(self.trace),
         }
-        return json.dumps(_plain(whole), indent=1, allow_nan=False)
+        return json.dumps(plain(whole), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
         how = f"{self.found.outcome}; {self.found.evaluations} evaluations, {self.seconds:.1f} s"
@@ -354,14 +355,3 @@ def _records(
     found["CENS"] = np.asarray(group.cens)[real]
     found |= {name: table[name][real] for name in COLUMNS}
     return pd.DataFrame(found)
-
-
-def _plain(value: Any) -> Any:
-    """Data that JSON can hold; numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

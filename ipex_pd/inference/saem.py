@@ -3,8 +3,8 @@
 Iteration k samples the random effects by a sweep of Metropolis-Hastings kernels, takes their moments into a running
 average with gain g_k, and maximises (see `saem_iteration`). Gains are 1 while the search explores, with variances that
 may only cool slowly (simulated annealing), then k^-0.7 while it smooths; the estimate is the mean of the later half of
-the smoothing (Polyak averaging). Typical values without a random effect take stochastic Newton steps, whose fixed point is
-where the conditional expectation of the complete-data score is zero: the maximum of the marginal likelihood.
+the smoothing (Polyak averaging). Typical values without a random effect take stochastic Newton steps, whose fixed
+point is where the conditional expectation of the complete-data score is zero: the maximum of the marginal likelihood.
 
 Smoothing goes on in rounds until the marginal score s and information I, both by importance sampling at the estimate,
 say that less than `tolerance` of the objective is left: s'I^-1 s < tolerance. A few Newton steps w - I^-1 s end the

@@ -13,6 +13,7 @@ import pandas as pd
 from ipex_pd.errors import SimulationError, UsageError, nearest_hint
 from ipex_pd.planning.statistics import CONFIDENCE, RESAMPLES, paired_differences, restricted
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.plain import plain
 from ipex_pd.simulation.endpoints import Endpoint, available, summary_of
 from ipex_pd.simulation.population import Population, single
 from ipex_pd.simulation.results import Simulation
@@ -92,8 +93,8 @@ class Comparison:
                 "low_high": "5 % and 95 % quantiles over patients: how much patients differ",
                 "mean_low_mean_high": f"{CONFIDENCE:.0%} bootstrap interval of the mean over {RESAMPLES} resamples",
             },
-            "endpoints": _records(self.endpoints),
-            "differences": _records(self.differences),
+            "endpoints": plain(self.endpoints.to_dict("records")),
+            "differences": plain(self.differences.to_dict("records")),
             "windows": {drug: list(window) for drug, window in self.windows.items()},
             "largest_error": {name: _largest(sim) for name, sim in self.simulations.items()},
             "warnings": {name: list(words) for name, words in self.warnings.items()},
@@ -325,13 +326,3 @@ def _windows(simulations: Mapping[str, Simulation]) -> dict[str, tuple[float, fl
 def _short(value: float) -> float:
     # a change of units leaves 4.999999999999999 where 5 was written
     return float(f"{value:.9g}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]

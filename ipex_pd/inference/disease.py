@@ -22,12 +22,12 @@ import numpy as np
 
 from ipex_pd.errors import SimulationError, UnknownKeyError, nearest_hint
 from ipex_pd.inference.disease_endpoints import Endpoint, endpoint_of
-from ipex_pd.inference.disease_march import plan_march
 from ipex_pd.inference.disease_predictor import DiseasePredictor, word
 from ipex_pd.inference.disease_records import Records, records_of
 from ipex_pd.inference.disease_schedule import Joined, join, system_of
 from ipex_pd.inference.group import Group
 from ipex_pd.inference.population import InverseWishart, OmegaBlock, Population, Prior, Role, Theta
+from ipex_pd.numerics.march import plan_march
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.schedule import Schedule
 from ipex_pd.records.cohort_problems import SHIPPED, CohortProblem

@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from ipex_pd.inference.disease_endpoints import Endpoint, Judged
-from ipex_pd.inference.disease_march import Course, march, observe
 from ipex_pd.inference.group import Prediction
 from ipex_pd.numerics.formulas import compile_formula
+from ipex_pd.numerics.march import Course, march, observe
 from ipex_pd.numerics.schedule import System
 from ipex_pd.records.cohort_problems import SHIPPED
 from ipex_pd.records.formulas import Formula

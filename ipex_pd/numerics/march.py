@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ipex_pd.inference.disease_plan import Blocks, Doses, Family, families_of, plan_blocks, require_plain
-from ipex_pd.inference.disease_steps import EPSILON
 from ipex_pd.numerics import averaging, program, superposition
 from ipex_pd.numerics.integrate import potencies
+from ipex_pd.numerics.march_plan import Blocks, Doses, Family, families_of, plan_blocks, require_plain
+from ipex_pd.numerics.march_steps import EPSILON
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.reduction import Dormant, Reduced, dormant_states, reduce
 from ipex_pd.numerics.schedule import Order, Schedule, System, check_schedule

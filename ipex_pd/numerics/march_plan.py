@@ -1,4 +1,4 @@
-"""Sub-steps and doses of a cohort as padded arrays, children first: what `disease_march` marches through."""
+"""Sub-steps and doses of a cohort as padded arrays, children first: what `march` marches through."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipex_pd.errors import SimulationError
-from ipex_pd.inference.disease_steps import EPSILON, PAUSE, Steps, cut, rooms
+from ipex_pd.numerics.march_steps import EPSILON, PAUSE, Steps, cut, rooms
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.reduction import Dormant, reduce
 from ipex_pd.numerics.schedule import Order, Schedule, System

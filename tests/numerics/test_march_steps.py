@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from ipex_pd.inference.disease_steps import cut, rooms
 from ipex_pd.numerics import averaging, superposition
+from ipex_pd.numerics.march_steps import cut, rooms
 from ipex_pd.numerics.mesh import Grading
 
 GRADING = Grading(first=1.0, growth=0.3, longest=2.0)

@@ -7,7 +7,7 @@ is therefore the same child under every regimen, in a population of 10 and of 10
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,10 @@ class Population:
         parameters: the disease parameters the population was made for; None is the shipped set.
         description: sentences for the report.
         assumptions: what was assumed about the spread of covariates.
+        draw: number of the truth that every patient lives in, (patient,); None is one truth for all, or with an
+            `uncertainty_seed` one for each patient. The same child may stand in several truths.
+        typical: name -> population value of every patient in the parameter's own unit, (patient,), in place of the
+            parameter's value and its uncertainty.
     """
 
     name: str
@@ -48,11 +52,16 @@ class Population:
     parameters: ParameterSet | None = None
     description: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    draw: Index | None = None
+    typical: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.patients) != self.index.size or not self.patients:
             raise UsageError("a population needs at least one patient, and a number for each")
-        if np.unique(self.index).size != self.index.size:
+        for name, given in {"draw": self.draw, **self.typical}.items():
+            if given is not None and given.shape != self.index.shape:
+                raise UsageError(f"`{name}` has {given.size} entries for {len(self)} patients")
+        if len(np.unique(np.stack([self.index, self.truth]), axis=1).T) != len(self):
             raise UsageError("a population holds a patient twice", rule="Every patient has a number of its own")
 
     def __len__(self) -> int:
@@ -63,13 +72,27 @@ class Population:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The name of every patient."""
-        return tuple(patient.name for patient in self.patients)
+        """The name of every patient, with the truth he lives in where there are several."""
+        names = tuple(patient.name for patient in self.patients)
+        if self.draw is None:
+            return names
+        return tuple(f"{name}/{draw:04d}" for name, draw in zip(names, self.draw.tolist(), strict=True))
+
+    @property
+    def truth(self) -> Index:
+        """The number that addresses the population values of every patient, (patient,)."""
+        return self.index if self.draw is None else self.draw
 
     def pick(self, patients: Sequence[int] | slice) -> Population:
         """The population of some patients, by position; each stays who it is."""
         rows = np.arange(len(self))[patients if isinstance(patients, slice) else list(patients)]
-        return replace(self, patients=tuple(self.patients[row] for row in rows), index=self.index[rows])
+        return replace(
+            self,
+            patients=tuple(self.patients[row] for row in rows),
+            index=self.index[rows],
+            draw=None if self.draw is None else self.draw[rows],
+            typical={name: values[rows] for name, values in self.typical.items()},
+        )
 
     def chunks(self, size: int) -> list[Population]:
         """The population in parts of at most `size` patients. Raises: UsageError."""
@@ -89,11 +112,11 @@ class Population:
             name: its full name, such as `tacrolimus.clearance`; the parameter's own when empty.
         """
         key = name or parameter.name
-        typical: Array | None = None
-        if self.uncertainty_seed is not None and parameter.uncertainty is not None:
-            typical = uncertain(parameter, normals(self.uncertainty_seed, f"uncertainty/{key}", self.index))
+        typical = self.typical.get(key)
+        if typical is None and self.uncertainty_seed is not None and parameter.uncertainty is not None:
+            typical = uncertain(parameter, normals(self.uncertainty_seed, f"uncertainty/{key}", self.truth))
         if self.varies is not None and key not in self.varies:
-            return np.full(len(self), parameter.value) if typical is None else typical
+            return np.full(len(self), parameter.value) if typical is None else np.array(typical, dtype=np.float64)
         return individual(parameter, self.eta(key), typical)
 
     def theta(self, sets: Mapping[str, ParameterSet]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ipex_pd.cli import console, options
-from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_atomically
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_report
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ def compare(
     patients: Annotated[int, typer.Option("--patients", min=1, help="Virtual patients drawn around the child.")] = 100,
     years: options.YearsOption = 5.0,
     seed: options.SeedOption = 1,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", help="Write the report here, one self-contained HTML file."),
-    ] = None,
+    report: options.ReportOption = None,
     out: options.OutOption = None,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
@@ -128,9 +125,7 @@ def _deliver(comparison: Comparison, report: Path | None, folder: RunFolder | No
         folder.finish("interrupted" if comparison.partial else "finished")
         console.say(f"The run is in {folder.path}.")
     if report is not None:
-        replaced = report.exists()
-        write_atomically(report, page, kept=folder.kept if folder is not None else "")
-        console.say(f"{'Replaced' if replaced else 'Wrote'} the report {report}.")
+        write_report(report, page, folder)
     for name, simulation in comparison.simulations.items():
         for warning in simulation.warnings:
             console.warn(f"{name}: {warning}")

@@ -8,20 +8,12 @@ from typing import Annotated
 import typer
 
 from ipex_pd.cli import console, options
-from ipex_pd.cli.fit import complete_problem
 from ipex_pd.cli.runs import guarded, interruptible
 from ipex_pd.errors import UsageError
 
 
 def design(
-    problem: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="The problem: a shipped name (see `ipex-pd catalogue problems`) or a YAML file.",
-            autocompletion=complete_problem,
-        ),
-    ],
+    problem: options.ProblemArgument,
     study: Annotated[
         Path | None,
         typer.Option("--study", metavar="FILE", help="Table of the planned study; the problem's own data if left out."),

@@ -21,7 +21,7 @@ _STEPS = 4
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `ipex-pd fit ... --out RUN` wrote.")],
+    run: options.RunArgument,
     report: Annotated[bool, typer.Option("--report", help="Write report.html, one self-contained page.")] = False,
     plots: Annotated[bool, typer.Option("--plots", help="Write every figure into plots/, as SVG.")] = False,
     nonmem: Annotated[bool, typer.Option("--nonmem", help="Write nonmem/run1.ext, .phi, .cov, sdtab1, ...")] = False,

@@ -22,23 +22,8 @@ if TYPE_CHECKING:
     from ipex_pd.inference.settings import Settings
 
 
-def complete_problem(incomplete: str) -> list[str]:
-    """Shipped problems that start with what is typed."""
-    from ipex_pd.records.library import catalogue
-
-    known = catalogue()
-    return [name for name in (*known["problems"], *known["cohort_problems"]) if name.startswith(incomplete)]
-
-
 def fit(
-    problem: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="The problem: a shipped name (see `ipex-pd catalogue problems`) or a YAML file.",
-            autocompletion=complete_problem,
-        ),
-    ],
+    problem: options.ProblemArgument,
     method: Annotated[
         str,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ipex_pd.cli import console, fit_runs, options
-from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_atomically
+from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_report
 from ipex_pd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,27 +22,11 @@ _SHOWN = ("parameter", "value", "shipped", "z", "posterior_sd")
 
 
 def forecast(
-    patient: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATIENT",
-            help="The child: a shipped name (see `ipex-pd catalogue patients`) or a YAML file.",
-            autocompletion=options.complete_patient,
-        ),
-    ],
+    patient: options.PatientArgument,
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="What was measured: a CSV file with TIME, DVID, DV, CENS, LIMIT.")
     ],
-    regimen: Annotated[
-        str,
-        typer.Option(
-            "--regimen",
-            "-r",
-            metavar="NAME|FILE",
-            help="What was given and will be: a shipped name or a YAML file.",
-            autocompletion=options.complete_regimen,
-        ),
-    ],
+    regimen: options.RegimenOption,
     years: options.YearsOption = 2.0,
     draws: Annotated[int, typer.Option("--draws", min=2, help="Courses that agree with the measurements.")] = 200,
     seed: options.SeedOption = 1,
@@ -50,15 +34,14 @@ def forecast(
         Path | None,
         typer.Option("--fit", metavar="RUN", help="Run folder of a fitted problem of the disease: its population."),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", help="Write the report here, one self-contained HTML file."),
-    ] = None,
+    report: options.ReportOption = None,
     out: options.OutOption = None,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Forecast one child from his measurements: bands, endpoints, and what the data told of him.
+
+    The regimen is what was given so far and what will be given.
 
     Example: ipex-pd forecast seidel_2009 visits.csv --regimen prednisolone --years 2 --report forecast.html
     """
@@ -136,9 +119,7 @@ def _deliver(
         folder.finish()
         console.say(f"The run is in {folder.path}.")
     if report is not None:
-        replaced = report.exists()
-        write_atomically(report, page, kept=folder.kept if folder is not None else "")
-        console.say(f"{'Replaced' if replaced else 'Wrote'} the report {report}.")
+        write_report(report, page, folder)
     for warning in found.warnings:
         console.warn(warning)
     if as_json:

@@ -14,31 +14,56 @@ if TYPE_CHECKING:
     from ipex_pd.records.regimens import Regimen
 
 
-def _complete(kind: str, incomplete: str) -> list[str]:
+def _complete(kinds: tuple[str, ...], incomplete: str) -> list[str]:
     from ipex_pd.records.library import catalogue
 
-    return [name for name in catalogue()[kind] if name.startswith(incomplete)]
+    known = catalogue()
+    return [name for kind in kinds for name in known[kind] if name.startswith(incomplete)]
 
 
 def complete_patient(incomplete: str) -> list[str]:
     """Shipped patients that start with what is typed."""
-    return _complete("patients", incomplete)
+    return _complete(("patients",), incomplete)
 
 
 def complete_regimen(incomplete: str) -> list[str]:
     """Shipped regimens that start with what is typed."""
-    return _complete("regimens", incomplete)
+    return _complete(("regimens",), incomplete)
 
+
+def complete_problem(incomplete: str) -> list[str]:
+    """Shipped problems, of drugs and of the disease, that start with what is typed."""
+    return _complete(("problems", "cohort_problems"), incomplete)
+
+
+_PATIENT = "The child: a shipped name (see `ipex-pd catalogue patients`) or a YAML file."
 
 PatientOption = Annotated[
+    str, typer.Option("--patient", "-p", metavar="NAME|FILE", help=_PATIENT, autocompletion=complete_patient)
+]
+PatientArgument = Annotated[str, typer.Argument(metavar="PATIENT", help=_PATIENT, autocompletion=complete_patient)]
+RegimenOption = Annotated[
     str,
     typer.Option(
-        "--patient",
-        "-p",
+        "--regimen",
+        "-r",
         metavar="NAME|FILE",
-        help="The child: a shipped name (see `ipex-pd catalogue patients`) or a YAML file.",
-        autocompletion=complete_patient,
+        help="The regimen: a shipped name (see `ipex-pd catalogue regimens`) or a YAML file.",
+        autocompletion=complete_regimen,
     ),
+]
+ProblemArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="The problem: a shipped name (see `ipex-pd catalogue problems`) or a YAML file.",
+        autocompletion=complete_problem,
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `ipex-pd fit ... --out RUN` wrote.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write the report here, one self-contained HTML file."),
 ]
 YearsOption = Annotated[float, typer.Option("--years", min=0.01, max=100.0, help="How long to simulate, in years.")]
 SeedOption = Annotated[

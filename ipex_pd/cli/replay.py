@@ -13,7 +13,7 @@ from ipex_pd.cli.runs import guarded, interruptible, surroundings
 
 
 def replay(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `ipex-pd fit ... --out RUN` wrote.")],
+    run: options.RunArgument,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="Largest accepted difference (objective; estimates: share).")
     ] = 1e-6,

@@ -198,6 +198,13 @@ def open_run(
     return folder
 
 
+def write_report(path: Path, page: str, folder: RunFolder | None) -> None:
+    """Write a page where `--report` asks for it, and say so. Raises: OutputError, with what is kept in the folder."""
+    replaced = path.exists()
+    write_atomically(path, page, kept=folder.kept if folder is not None else "")
+    say(f"{'Replaced' if replaced else 'Wrote'} the report {path}.")
+
+
 @contextmanager
 def guarded(folder: RunFolder | None) -> Iterator[None]:
     """Note in the run folder how the work inside ended, and turn Ctrl-C into a sentence that says what is kept.

@@ -16,16 +16,7 @@ if TYPE_CHECKING:
 
 def simulate(
     patient: options.PatientOption,
-    regimen: Annotated[
-        str,
-        typer.Option(
-            "--regimen",
-            "-r",
-            metavar="NAME|FILE",
-            help="The regimen: a shipped name (see `ipex-pd catalogue regimens`) or a YAML file.",
-            autocompletion=options.complete_regimen,
-        ),
-    ],
+    regimen: options.RegimenOption,
     years: options.YearsOption = 2.0,
     population: Annotated[
         int,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from checked_problems import decay_fit
-from hand_groups import reference
+from references import reference
 
 import ipex_pd
 from ipex_pd.errors import OutputError, UsageError

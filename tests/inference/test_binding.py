@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from hand_groups import reference
 from map_problems import CASES, map_problem
+from references import reference
 
 from ipex_pd.errors import IpexError, RecordError, SolverError
 from ipex_pd.inference.binding import BoundProblem, bind, predict

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from checked_problems import decay_fit, frame, problem
-from hand_groups import reference
 from nonmem_problems import pheno
+from references import reference
 
 import ipex_pd
 from ipex_pd.errors import UsageError

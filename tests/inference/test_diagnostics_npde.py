@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from checked_problems import by_hand, frame, problem, simulated
-from hand_groups import reference
+from references import reference
 from scipy import stats
 
 from ipex_pd.errors import UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hand_groups import reference
+from references import reference
 
 from ipex_pd.inference.design import fisher_information
 from ipex_pd.inference.planned import plan_study

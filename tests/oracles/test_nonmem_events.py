@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from nonmem_rows import Rows, padded, reference, subjects_of
+from nonmem_rows import Rows, padded, subjects_of
+from references import reference
 
 from ipex_pd.numerics.eventtable import check_values, propagate, refine
 from ipex_pd.numerics.rowplan import plan_rows

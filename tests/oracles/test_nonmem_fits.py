@@ -8,12 +8,13 @@ import functools
 
 import numpy as np
 import pytest
-from nonmem_problems import REFERENCE, acop, control5, pheno, results, theophylline, two_compartments
+from nonmem_problems import acop, control5, pheno, results, theophylline, two_compartments
+from references import needs_references
 
 from ipex_pd.inference.estimation import fit
 from ipex_pd.inference.options import FitOptions
 
-pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data are not at hand")
+pytestmark = needs_references
 
 FITS = {
     "pheno_real": ("pheno", "pheno_real_FOCEI", lambda: pheno("real"), "focei"),

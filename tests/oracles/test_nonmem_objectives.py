@@ -9,13 +9,14 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
-from nonmem_problems import REFERENCE, acop, control5, pheno, results, theophylline, two_compartments
+from nonmem_problems import acop, control5, pheno, results, theophylline, two_compartments
+from references import REFERENCE, needs_references
 
 from ipex_pd.inference.individuals import describe
 from ipex_pd.inference.objectives import method_for
 from ipex_pd.inference.totals import Objective
 
-pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data are not at hand")
+pytestmark = needs_references
 
 VARIANCE = ("SIGMA(1,1)",)
 # folder, key, case, THETAs, residual variances, method, total by NONMEM

@@ -5,19 +5,16 @@ NONMEM searched them to two or three significant digits, with `SS` and `II` unre
 
 import functools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from references import REFERENCE, needs_references
 
 import ipex_pd as ipx
 from ipex_pd.inference.options import FitOptions
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "simtruth"
-pytestmark = [
-    pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data are not at hand"),
-    pytest.mark.slow,
-]
+FOLDER = REFERENCE / "simtruth"
+pytestmark = [needs_references, pytest.mark.slow]
 
 PROBLEM = """
 name: {name}
@@ -55,7 +52,7 @@ MODELS = {
 
 
 def reference(name):
-    return json.loads((REFERENCE / "reference.json").read_text())[f"{name}_SD"]
+    return json.loads((FOLDER / "reference.json").read_text())[f"{name}_SD"]
 
 
 def lines(names, pattern, indent):
@@ -68,7 +65,7 @@ def fitted(name, folder):
     model, drop = MODELS[name]
     text = PROBLEM.format(
         name=f"{name}_sd".lower(),
-        file=REFERENCE / f"{name}.csv",
+        file=FOLDER / f"{name}.csv",
         drop=drop,
         model=model,
         parameters=lines(names, "log_{0}: {{start: {1}}}", 2),
@@ -114,7 +111,7 @@ def test_estimates_lie_within_a_fraction_of_a_standard_error(name, folder):
 def test_the_truth_is_recovered(name, folder):
     """The realised geometric means and log standard deviations of the individual values, within three SE."""
     found, names = fitted(name, folder), reference(name)["parameters"]
-    truth = json.loads((REFERENCE / "truth.json").read_text())[name]
+    truth = json.loads((FOLDER / "truth.json").read_text())[name]
     errors = found.covariance.standard_errors
     count = len(names)
     typical = np.array([np.log(truth[n]["geomean"]) for n in names])

@@ -1,14 +1,12 @@
 """The reference datasets are read as their descriptions say; skipped where the folder of references is absent."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from references import REFERENCE, needs_references
 
 from ipex_pd.records.datasets import DataError, load_dataset
 
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
-pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the folder of reference results is not here")
+pytestmark = needs_references
 
 
 def doses(data):

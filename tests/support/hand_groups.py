@@ -3,16 +3,14 @@ ones."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-import pytest
+from references import reference
 
 from ipex_pd.inference.group import Group, Prediction
 from ipex_pd.inference.population import OmegaBlock, Population, Theta
@@ -23,15 +21,6 @@ Array = Any
 class Bound(NamedTuple):
     population: Population
     groups: tuple[Group, ...]
-
-
-def reference(name: str) -> Path:
-    """A folder of reference data, or a skip."""
-    places = [os.environ.get("IPEX_PD_REFERENCE", ""), Path(__file__).parents[3] / "shared" / "reference"]
-    for place in filter(None, places):
-        if (Path(place) / name).is_dir():
-            return Path(place) / name
-    pytest.skip(f"reference data `{name}` are not here")
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,15 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from references import REFERENCE
 
 from ipex_pd.inference.group import Group, Prediction
 from ipex_pd.inference.population import OmegaBlock, Population, Theta
-
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
-
-REFERENCE = next(
-    (p / "shared" / "reference" for p in Path(__file__).resolve().parents if (p / "shared" / "reference").is_dir()),
-    None,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +49,3 @@ def padded(subjects: list[Rows], header: str) -> np.ndarray:
     for b, s in enumerate(subjects):
         out[b, : len(s.time)] = s.table[header].to_numpy(float)
     return out
-
-
-def reference(*parts: str) -> Path:
-    """A file of the reference data; the test is skipped where there are none."""
-    if REFERENCE is None or not REFERENCE.joinpath(*parts).exists():
-        pytest.skip("reference data are not in this checkout")
-    return REFERENCE.joinpath(*parts)

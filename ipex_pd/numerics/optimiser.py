@@ -258,6 +258,46 @@ def _adam(search: _Search, stop: Stopping) -> tuple[str, bool]:
     return f"{stop.iterations} iterations were not enough", False
 
 
+def projected_adam(
+    slope: Callable[[np.ndarray], np.ndarray | None],
+    x: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    steps: int,
+    rate: float,
+    accept: Callable[[np.ndarray], None],
+) -> np.ndarray:
+    """Steps of optax's Adam from x [n], each put back between its bounds; the learning rate falls to a tenth.
+
+    Args:
+        slope: x -> gradient; None marks a point that is not finite, from which the step is shortened.
+        x: where to start, a point with a slope.
+        lower, upper: [n] bounds.
+        steps: how many.
+        rate: the learning rate at the start.
+        accept: told of every step.
+    """
+    rule = optax.adam(optax.cosine_decay_schedule(rate, steps, alpha=0.1))
+    here: np.ndarray = np.clip(x, lower, upper)
+    state, gradient = rule.init(here), slope(here)
+    for _ in range(steps):
+        if gradient is None:
+            return here
+        change, state = rule.update(gradient, state, here)
+        move = np.asarray(change)
+        for _ in range(_TRIALS):
+            there = np.clip(here + move, lower, upper)
+            gradient = slope(there)
+            if gradient is not None:
+                break
+            move = 0.2 * move
+        else:
+            return here
+        here = there
+        accept(here)
+    return here
+
+
 def _lbfgsb(search: _Search, stop: Stopping, bounds: Any) -> tuple[str, bool]:
     barrier = abs(search.trace[0].value) * 10 + 1e10
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import Field, model_validator
 
 from ipex_pd.errors import RecordError
@@ -11,7 +13,7 @@ from ipex_pd.records.provenance import Citation
 from ipex_pd.records.record import Name, Record, fault
 from ipex_pd.records.safety import SafetyLimits, check_limits
 from ipex_pd.records.schedule import Administration, Order, Titration
-from ipex_pd.records.yamlfile import from_data
+from ipex_pd.records.yamlfile import from_data, save_data
 
 
 class Regimen(Record):
@@ -93,6 +95,10 @@ class Regimen(Record):
         return from_data(
             Regimen, {**data, "transplants": [{**data["transplants"][0], "day": float(day)}]}, where=self.name
         )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as YAML; `load_regimen` reads it back."""
+        save_data(path, self.as_data())
 
     def in_words(self) -> list[str]:
         """The plan in sentences that a pharmacist can check."""

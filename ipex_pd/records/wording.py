@@ -10,7 +10,7 @@ from ipex_pd.records.schedule import Order
 
 _CONDITIONING = {"reduced": "reduced-intensity conditioning", "full": "full (myeloablative) conditioning"}
 _SEROTHERAPY = {"alemtuzumab": "with alemtuzumab", "atg": "with antithymocyte globulin", "none": "without serotherapy"}
-_DONOR = {
+DONORS = {
     "matched_related": "a matched related donor",
     "matched_unrelated": "a matched unrelated donor",
     "haploidentical": "a haploidentical donor",
@@ -109,7 +109,7 @@ def transplant_in_words(transplant: Transplant) -> str:
     """Day, donor, graft, conditioning and cells."""
     cells = [f"{text} {name}" for name, text in (("CD34", transplant.cd34), ("CD3", transplant.cd3)) if text]
     tail = f" ({', '.join(cells)})" if cells else ""
-    graft, donor = _GRAFT[transplant.graft], _DONOR[transplant.donor]
+    graft, donor = _GRAFT[transplant.graft], DONORS[transplant.donor]
     return (
         f"Transplant on day {transplant.day:g} of {graft}{tail} from {donor}, after "
         f"{_CONDITIONING[transplant.conditioning]} {_SEROTHERAPY[transplant.serotherapy]}."

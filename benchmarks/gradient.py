@@ -85,14 +85,14 @@ def measure(*, quick: bool) -> Part:
 def _endpoint(case: Case) -> tuple[Any, np.ndarray]:
     """log of the cumulative hazard by disease at the end, of (doses [mg/kg], transplant day)."""
     start = dict(zip(case.system.model.states, case.start, strict=True))
-    plan = freeze(case.system, case.schedule, case.theta, age=case.age, output_times=case.times[-1:], state=start)
+    frozen = freeze(case.system, case.schedule, case.theta, age=case.age, output_times=case.times[-1:], state=start)
     row = case.system.model.states.index(ENDPOINT)
     given = np.flatnonzero(np.asarray(case.schedule.amount) > 0)
 
     def function(point: Any) -> Any:
         amount = jnp.asarray(case.schedule.amount).at[given].set(point[:-1])
         schedule = replace(case.schedule, amount=amount, transplant_times=point[-1:])
-        return jnp.log(solve_traced(plan, schedule, case.theta, age=case.age, state=start).states[-1, row, 0])
+        return jnp.log(solve_traced(frozen, schedule, case.theta, age=case.age, state=start).states[-1, row, 0])
 
     return function, np.append(np.asarray(case.schedule.amount)[given], np.asarray(case.schedule.transplant_times)[0])
 

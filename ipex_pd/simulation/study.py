@@ -4,7 +4,8 @@
 
 ```python
 asked = study(load_patient("seidel_2009"), load_regimen("transplant_early_reduced"), output_grid(days=120))
-plan = freeze(asked.system, asked.schedule, asked.theta, age=asked.age, output_times=asked.times, state=asked.state)
+known = {"age": asked.age, "state": asked.state}
+frozen = freeze(asked.system, asked.schedule, asked.theta, output_times=asked.times, **known)
 ```
 """
 

@@ -27,7 +27,7 @@ SYSTEM = toy_system(TACROLIMUS, PREDNISOLONE)
 
 
 @pytest.fixture(scope="module")
-def plan():
+def frozen():
     return freeze(SYSTEM, SCHEDULE, THETA, age=AGE, output_times=OUT)
 
 
@@ -36,14 +36,14 @@ def _number(found):
     return jnp.sum(x[1:, 0]) / 20 + 3 * jnp.sum(x[:, 1]) + 5 * x[2, 3] + x[2, 2] + 4 * jnp.sum(found.auc[-1])
 
 
-def test_frozen_mesh_gives_the_same_solution(plan):
-    traced = solve_traced(plan, SCHEDULE, THETA, age=AGE)
+def test_frozen_mesh_gives_the_same_solution(frozen):
+    traced = solve_traced(frozen, SCHEDULE, THETA, age=AGE)
     plain = solve(SYSTEM, SCHEDULE, THETA, age=AGE, output_times=OUT, options=SolverOptions(chunk=1, audit="off"))
     np.testing.assert_allclose(traced.states, plain.states, rtol=1e-6)
     np.testing.assert_allclose(traced.concentrations[:, 0], plain.concentrations["tacrolimus"], rtol=1e-10)
 
 
-def test_parameters_covariates_doses_times_lengths_and_transplant(plan):
+def test_parameters_covariates_doses_times_lengths_and_transplant(frozen):
     n, k = len(ROWS), len(NAMES)
 
     def value(z):
@@ -57,7 +57,7 @@ def test_parameters_covariates_doses_times_lengths_and_transplant(plan):
             transplant_times=day[None],
             transplants={"toy_graft": graft[None], "toy_surviving": jnp.array([0.3])},
         )
-        return _number(solve_traced(plan, changed, theta, age=AGE))
+        return _number(solve_traced(frozen, changed, theta, age=AGE))
 
     point = np.concatenate([np.ones(k), SCHEDULE.times, SCHEDULE.amount, [1.0, 0.9, 0.2]])
     check = gradcheck(value, point)

@@ -54,7 +54,8 @@ def asked():
 
 @pytest.fixture(scope="module")
 def outcome(asked):
-    plan = freeze(asked.system, asked.schedule, asked.theta, age=asked.age, output_times=asked.times, state=asked.state)
+    known = {"age": asked.age, "state": asked.state}
+    frozen = freeze(asked.system, asked.schedule, asked.theta, output_times=asked.times, **known)
     names = asked.system.model.states
     chosen = ("gut_injury", "b_host", "treg_donor", "cumulative_hazard_transplant")
     watched = jnp.array([names.index(name) for name in chosen])
@@ -74,7 +75,7 @@ def outcome(asked):
             transplant_times=jnp.asarray(asked.schedule.transplant_times) + day,
         )
         state = asked.state | {"weight_z": asked.state["weight_z"] + z}
-        states = solve_traced(plan, schedule, theta, age=asked.age, state=state).states
+        states = solve_traced(frozen, schedule, theta, age=asked.age, state=state).states
         return jnp.sum(states[-1, watched, 0] * jnp.array([1.0, 1.0, 0.01, 10.0]))
 
     return value

@@ -14,7 +14,7 @@ _HOME = {
     "fisher_information": "inference.design",
     "fit": "inference.estimation",
     "forecast": "inference.forecast",
-    "load_cohort_problem": "records.cohort_problems",
+    "load_cohort_problem": "records.library",
     "load_draws": "inference.draws",
     "load_drug": "records.library",
     "load_parameters": "records.library",
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ipex_pd.inference.profiles import profile as profile
     from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.comparison import compare as compare
-    from ipex_pd.records.cohort_problems import load_cohort_problem as load_cohort_problem
     from ipex_pd.records.library import catalogue as catalogue
+    from ipex_pd.records.library import load_cohort_problem as load_cohort_problem
     from ipex_pd.records.library import load_drug as load_drug
     from ipex_pd.records.library import load_parameters as load_parameters
     from ipex_pd.records.library import load_patient as load_patient

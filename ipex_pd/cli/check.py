@@ -8,9 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from ipex_pd.cli import console
-from ipex_pd.cli.data_check import DATA, examine_data_of, examine_table, is_error, is_table, print_table
+from ipex_pd.cli.data_check import (
+    DATA,
+    examine_cohort,
+    examine_cohort_of,
+    examine_data_of,
+    examine_table,
+    is_error,
+    is_table,
+    print_table,
+)
 from ipex_pd.cli.options import JsonOption
 from ipex_pd.errors import IpexError, UsageError, nearest_hint
+
+_BEHIND = {"problems": examine_data_of, "cohort_problems": examine_cohort_of, "cohorts": examine_cohort}
+"""Kinds of records that name a table, and how it is checked."""
 
 
 def check(
@@ -18,7 +30,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="NAME|FILE...",
-            help="Files of any kind: parameters, drugs, patients, regimens, observations, problems, tables of data.",
+            help="Files of any kind: parameters, drugs, patients, regimens, observations, problems, cohorts, tables.",
         ),
     ],
     problem: Annotated[
@@ -31,7 +43,8 @@ def check(
 ) -> None:
     """Check input files and say in plain words what was understood.
 
-    A table of data is read by the usual names of columns, or as --problem says; a problem is checked with its data.
+    A table of data is read by the usual names of columns, or as --problem says; a problem or a cohort is checked with
+    its data.
     Exit code 0: all are right (warnings are no fault); 1: there are findings; 2: a file or name does not exist.
 
     Example: ipex-pd check my_patient.yaml my_regimen.yaml
@@ -81,8 +94,11 @@ def _results(path: Path, problem: str) -> list[dict[str, Any]]:
     if is_table(path):
         return [examine_table(path, problem)]
     result = _examine(path)
-    whole = result["kind"] == "problems" and not result["findings"]
-    return [result, examine_data_of(path)] if whole else [result]
+    further = None if result["findings"] else _BEHIND.get(result["kind"])
+    try:
+        return [result, further(path)] if further else [result]
+    except IpexError as error:
+        return [{**result, "findings": [error.as_dict()]}]
 
 
 def _examine(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipex_pd.cli import console
-from ipex_pd.errors import IpexError
+from ipex_pd.errors import IpexError, UsageError
 
 if TYPE_CHECKING:
     from ipex_pd.records.dataspec import DataSpec
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 DATA = "data"
 """The kind of a table among the results of a check."""
+
+COHORT_TABLE = "cohort_table"
+"""The kind of a cohort's table among them."""
 
 _SHOWN_OF_A_KIND = 5
 _TABLES = (".csv", ".tsv", ".tab", ".dta", ".dat", ".prn", ".txt")
@@ -31,11 +34,20 @@ def examine_table(path: Path, problem: str = "") -> dict[str, Any]:
 
     Raises:
         RecordError: the problem does not exist or is itself at fault.
+        UsageError: the problem is one of the disease.
     """
     from ipex_pd.records.dataspec import default_spec
-    from ipex_pd.records.library import load_problem
+    from ipex_pd.records.library import load_any_problem
+    from ipex_pd.records.problems import EstimationProblem
 
-    asked = load_problem(problem) if problem else None
+    asked = load_any_problem(problem) if problem else None
+    if not isinstance(asked, EstimationProblem | None):
+        raise UsageError(
+            f"`{asked.name}` is a problem of the disease",
+            where="--problem",
+            rule="Its measurements belong to a cohort, which says whose they are",
+            cure="Check the cohort's YAML file, or the problem: both read the table",
+        )
     spec = asked.data.model_copy(update={"file": path.name}) if asked else default_spec(path.name)
     return _examine(path, spec, path.parent, asked)
 
@@ -51,6 +63,30 @@ def examine_data_of(problem: Path) -> dict[str, Any]:
     asked = load_problem(problem)
     folder = Path(asked.folder or ".")
     return _examine(folder / asked.data.file, asked.data, folder, asked)
+
+
+def examine_cohort(path: Path) -> dict[str, Any]:
+    """Check the table of a cohort's file.
+
+    Raises:
+        RecordError: the cohort's file does not exist or is itself at fault.
+    """
+    from ipex_pd.records.cohorts import load_cohort, table_faults, table_of
+
+    faults = [fault.as_dict() for fault in table_faults(path)]
+    words = [] if faults else load_cohort(path).understood()
+    return {"file": str(table_of(path)), "kind": COHORT_TABLE, "understood": words, "findings": faults}
+
+
+def examine_cohort_of(problem: Path) -> dict[str, Any]:
+    """Check the table of the cohort that a problem of the disease names.
+
+    Raises:
+        RecordError: the problem or the cohort does not exist or is itself at fault.
+    """
+    from ipex_pd.records.library import file_of, load_cohort_problem
+
+    return examine_cohort(file_of("cohorts", load_cohort_problem(problem).cohort))
 
 
 def _examine(path: Path, spec: DataSpec, folder: Path, problem: EstimationProblem | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def design(
 
     Example: ipex-pd design theophylline --subjects 24
     """
-    from ipex_pd.records.cohort_problems import load_any_problem
+    from ipex_pd.records.library import load_any_problem
     from ipex_pd.records.problems import EstimationProblem
 
     asked = load_any_problem(problem)

@@ -65,7 +65,7 @@ def fit(
       ipex-pd diagnose runs/first
     """
     from ipex_pd.inference.options import FitOptions
-    from ipex_pd.records.cohort_problems import load_any_problem
+    from ipex_pd.records.library import load_any_problem
 
     settings = _settings(method, option or [], seed)
     chosen = FitOptions(
@@ -154,7 +154,7 @@ def _start(out: Path | None, problem: str, resume: bool) -> np.ndarray | None:
             cure="Fit again with `--overwrite`",
         )
     kept = fit_runs.kept_problem(out)
-    from ipex_pd.records.cohort_problems import load_any_problem
+    from ipex_pd.records.library import load_any_problem
 
     if not fit_runs.same_problem(load_any_problem(problem), kept):
         raise UsageError(

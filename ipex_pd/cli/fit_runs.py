@@ -32,9 +32,9 @@ _BETWEEN_CHECKPOINTS = 2.0
 
 def problem_file(name_or_file: str) -> Path:
     """The file behind a shipped name or a path."""
-    from ipex_pd.records.library import cohort_problem_files, shipped
+    from ipex_pd.records.library import shipped
 
-    return {**shipped("problems"), **cohort_problem_files()}.get(name_or_file, Path(name_or_file))
+    return {**shipped("problems"), **shipped("cohort_problems")}.get(name_or_file, Path(name_or_file))
 
 
 def digest(path: Path) -> str:
@@ -54,13 +54,14 @@ def keep_problem(folder: RunFolder, name: str, problem: AnyProblem) -> dict[str,
 
 def _data_files(problem: AnyProblem) -> list[tuple[Path, str]]:
     """The files of the data, and where they are kept."""
-    from ipex_pd.records.cohorts import cohort_file, table_of
+    from ipex_pd.records.cohorts import table_of
+    from ipex_pd.records.library import file_of
     from ipex_pd.records.problems import EstimationProblem
 
     if isinstance(problem, EstimationProblem):
         data = Path(problem.folder) / problem.data.file
         return [(data, f"inputs/{data.name}")]
-    cohort = cohort_file(problem.cohort)
+    cohort = file_of("cohorts", problem.cohort)
     table = table_of(cohort)
     return [(cohort, _COHORT), (table, f"inputs/{table.name}")]
 
@@ -71,7 +72,7 @@ def kept_problem(run: Path) -> AnyProblem:
     Raises:
         UsageError: the folder is no run of a fit, or its inputs were changed since.
     """
-    from ipex_pd.records.cohort_problems import load_any_problem
+    from ipex_pd.records.library import load_any_problem
     from ipex_pd.records.problems import EstimationProblem
 
     for place, expected in settings_of(run)["inputs"].items():

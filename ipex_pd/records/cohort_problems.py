@@ -20,23 +20,19 @@ another FOXP3 class keep their own), the age on day 0 as `age`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ipex_pd.errors import RecordError, UnknownKeyError, nearest_hint
+from ipex_pd.errors import RecordError
 from ipex_pd.records.endpoints import Continuous, Event
 from ipex_pd.records.formulas import FormulaText
 from ipex_pd.records.individual import AnyIndividual
-from ipex_pd.records.library import cohort_problem_files, load_problem
-from ipex_pd.records.problems import EstimationProblem, PopulationParameter
+from ipex_pd.records.problems import PopulationParameter
 from ipex_pd.records.provenance import Citation
 from ipex_pd.records.random_effects import RandomEffects
 from ipex_pd.records.record import Name, Record, carried, fault
-from ipex_pd.records.yamlfile import read_document, read_record
 
 SHIPPED = "shipped_"
 """Before the name of a parameter: its shipped value in a child."""
@@ -110,38 +106,3 @@ class CohortProblem(Record):
                 rule = "Measurements of a cohort lie on their own scale; use `m3`, or `m1` to leave censored rows out"
                 raise fault(f"`{name}` is censored by `m4`", rule=rule, at=("endpoints", name, "censoring"))
         return self
-
-
-def load_cohort_problem(name: str | os.PathLike[str]) -> CohortProblem:
-    """A problem of the disease, by shipped name or path.
-
-    Raises:
-        RecordError: unknown name, or a file that breaks a rule (with its line).
-    """
-    text = os.fspath(name)
-    if not isinstance(name, str) or text.endswith((".yaml", ".yml")) or os.sep in text:
-        path = Path(name)
-        problem = read_record(CohortProblem, path)
-        beside = path.parent / problem.cohort
-        return problem.model_copy(update={"cohort": str(beside)}) if beside.is_file() else problem
-    known = cohort_problem_files()
-    if text not in known:
-        raise UnknownKeyError(f"`{text}` is not a shipped problem", rule=nearest_hint(text, known))
-    return read_record(CohortProblem, known[text])
-
-
-def load_any_problem(name: str | os.PathLike[str]) -> EstimationProblem | CohortProblem:
-    """A problem of either kind, by shipped name or path: one that names a `cohort` is of the disease.
-
-    Raises:
-        RecordError: unknown name, or a file that breaks a rule (with its line).
-    """
-    text = os.fspath(name)
-    if text in cohort_problem_files():
-        return load_cohort_problem(text)
-    path = Path(text)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        data = read_document(path).data
-        if isinstance(data, Mapping) and "cohort" in data:
-            return load_cohort_problem(path)
-    return load_problem(name)

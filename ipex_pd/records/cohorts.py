@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
-from ipex_pd.records.library import load_drug, load_measurements, load_patient, load_regimen, resolve_drug, shelf
+from ipex_pd.records.cohort_records import Cohort, CohortChild
+from ipex_pd.records.library import file_of, load_drug, load_measurements, load_patient, load_regimen, resolve_drug
 from ipex_pd.records.measurements import Event, Measurement, Ordinal, Survival, level_of
 from ipex_pd.records.patients import Patient
-from ipex_pd.records.record import Name, Record, fault
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.yamlfile import first, read_record
 
@@ -39,47 +38,6 @@ COLUMNS = {
 
 _REQUIRED = ("ID", "TIME", "DVID", "DV")
 _MISSING = (".", "", "NA")
-
-
-class CohortChild(Record):
-    """One child of a cohort file.
-
-    Attributes:
-        id: his number in the table.
-        patient: a shipped name, or the record itself.
-        regimen: likewise; what he was given, doses as given (a dose that follows troughs is a plan, not a history).
-    """
-
-    id: int = Field(ge=1)
-    patient: Name | Patient
-    regimen: Name | Regimen
-
-
-class Cohort(Record):
-    """A cohort file.
-
-    Attributes:
-        name, description: what it is.
-        observations: the CSV file, beside this one.
-        truth: a CSV file with the individual values that made a synthetic cohort; never read by a fit.
-        columns: the data dictionary: further columns of the table, and what they mean.
-        children: who.
-    """
-
-    name: Name
-    description: str = Field(min_length=1)
-    observations: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.csv$")
-    truth: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+\.csv$")
-    columns: dict[str, str] = Field(default_factory=dict)
-    children: tuple[CohortChild, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Cohort:
-        numbers = [child.id for child in self.children]
-        twice = sorted({number for number in numbers if numbers.count(number) > 1})
-        if twice:
-            raise fault(f"child {twice[0]} stands twice", rule="A child has a number of its own", cure="Renumber it")
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,29 +88,28 @@ def load_cohort(name: str | os.PathLike[str]) -> CohortData:
     Raises:
         RecordError: unknown name, a file that breaks a rule, or a table with a row that does.
     """
-    path = cohort_file(name)
+    path = file_of("cohorts", name)
     cohort = read_record(Cohort, path)
     children = [_child(child, path) for child in cohort.children]
     table = path.parent / cohort.observations
     return assemble(cohort, *zip(*children, strict=True), frame=read_table(table, cohort.columns), source=str(table))
 
 
+def table_faults(path: Path) -> list[IpexError]:
+    """Every fault of the table of a cohort file; empty when it is sound."""
+    try:
+        cohort = read_record(Cohort, path)
+        patients, regimens = zip(*(_child(child, path) for child in cohort.children), strict=True)
+        table = path.parent / cohort.observations
+        frame = read_table(table, cohort.columns)
+    except IpexError as error:
+        return [error]
+    return _Rows([child.id for child in cohort.children], patients, regimens, str(table)).read_all(frame)
+
+
 def table_of(path: Path) -> Path:
     """The table of a cohort file. Raises: RecordError."""
     return path.parent / read_record(Cohort, path).observations
-
-
-def cohort_file(name: str | os.PathLike[str]) -> Path:
-    """The YAML file behind a shipped name or a path. Raises: UnknownKeyError."""
-    text = os.fspath(name)
-    if not isinstance(name, str) or text.endswith((".yaml", ".yml")) or os.sep in text:
-        return Path(name)
-    known = {path.stem: path for path in sorted((shelf() / "fit" / "cohorts").glob("*.yaml"))}
-    if text in known:
-        return known[text]
-    raise UnknownKeyError(
-        f"`{text}` is not a shipped cohort", rule=nearest_hint(text, known), cure="Give the path of a YAML file"
-    )
 
 
 def _child(child: CohortChild, path: Path) -> tuple[Patient, Regimen]:
@@ -226,16 +183,9 @@ def checked_table(
         RecordError: the first fault; its message counts the others.
     """
     reader = _Rows(ids, patients, regimens, source)
-    faults: list[IpexError] = []
-    for number, row in enumerate(frame.to_dict("records"), start=2):
-        try:
-            reader.read({str(k): str(v).strip() for k, v in row.items()}, number)
-        except IpexError as error:
-            faults.append(error)
+    faults = reader.read_all(frame)
     if faults:
         raise first(faults)
-    if not reader.rows:
-        raise RecordError("the table has no observation", where=source, rule="A cohort holds at least one")
     table = pd.DataFrame(reader.rows)
     return table.sort_values(["child", "day"], kind="stable", ignore_index=True), reader.missing, reader.used
 
@@ -253,6 +203,19 @@ class _Rows:
         self.seen: dict[tuple[object, ...], int] = {}
         self.used: dict[str, Measurement] = {}
         self.missing = 0
+
+    def read_all(self, frame: pd.DataFrame) -> list[IpexError]:
+        """Read every row; returns the faults."""
+        faults: list[IpexError] = []
+        for number, row in enumerate(frame.to_dict("records"), start=2):
+            try:
+                self.read({str(k): str(v).strip() for k, v in row.items()}, number)
+            except IpexError as error:
+                faults.append(error)
+        if not faults and not self.rows:
+            rule = "A cohort holds at least one"
+            return [RecordError("the table has no observation", where=self.source, rule=rule)]
+        return faults
 
     def read(self, row: Mapping[str, str], number: int) -> None:
         where = f"{self.source}: line {number}" if self.source else f"line {number}"

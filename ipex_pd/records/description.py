@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ipex_pd.records import wording
-from ipex_pd.records.description_fit import describe_model, describe_problem
+from ipex_pd.records.cohort_problems import CohortProblem
+from ipex_pd.records.cohort_records import Cohort
+from ipex_pd.records.description_fit import describe_cohort, describe_cohort_problem, describe_model, describe_problem
 from ipex_pd.records.drugs import Drug
 from ipex_pd.records.measurements import Limit, Measurement, Measurements
 from ipex_pd.records.models import StructuralModel
@@ -35,6 +37,8 @@ def describe_record(
     | Measurements
     | StructuralModel
     | EstimationProblem
+    | CohortProblem
+    | Cohort
     | Shelf,
 ) -> list[str]:
     """Sentences or table lines, one a line."""
@@ -52,6 +56,10 @@ def describe_record(
         return list(describe_model(record))
     if isinstance(record, EstimationProblem):
         return list(describe_problem(record))
+    if isinstance(record, CohortProblem):
+        return list(describe_cohort_problem(record))
+    if isinstance(record, Cohort):
+        return list(describe_cohort(record))
     if isinstance(record, Shelf):
         return _citations(record)
     return [f"Regimen `{record.name}`: {record.description}", *record.in_words()]

@@ -1,10 +1,12 @@
-"""Structural models and estimation problems in plain words."""
+"""Structural models, estimation problems and cohorts in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ipex_pd.records.endpoints import Continuous
+from ipex_pd.records.cohort_problems import AsMeasured, CohortProblem
+from ipex_pd.records.cohort_records import Cohort
+from ipex_pd.records.endpoints import Continuous, Event
 from ipex_pd.records.models import Quantity, StructuralModel
 from ipex_pd.records.problems import Composition, EstimationProblem, PopulationParameter
 
@@ -34,12 +36,35 @@ def describe_problem(problem: EstimationProblem) -> Iterator[str]:
         yield f"Model: {' then '.join(names)}"
     yield from (_parameter(name, value) for name, value in problem.parameters.items())
     yield from (f"In each subject, {name} = {value.formula()}" for name, value in problem.individual.items())
+    yield from (_observed(name, endpoint) for name, endpoint in problem.endpoints.items())
+
+
+def describe_cohort_problem(problem: CohortProblem) -> Iterator[str]:
+    """Cohort, what is estimated of the disease and what is observed."""
+    yield f"Problem of the disease `{problem.name}`: {problem.description}"
+    yield f"Cohort: {problem.cohort}"
+    yield from (_parameter(name, value) for name, value in problem.parameters.items())
+    yield from (f"In each child, {name} = {value.formula()}" for name, value in problem.individual.items())
     for name, endpoint in problem.endpoints.items():
-        if isinstance(endpoint, Continuous):
-            error = endpoint.error.model.replace("_", " ")
-            yield f"Observed {name}: {endpoint.prediction}, {error} error"
+        if isinstance(endpoint, AsMeasured):
+            yield f"Observed {name}: {endpoint.prediction or 'what it reads'}, with the error of its measurement"
         else:
-            yield f"Observed {name}: an event with hazard {endpoint.hazard}"
+            yield _observed(name, endpoint)
+
+
+def describe_cohort(cohort: Cohort) -> Iterator[str]:
+    """How many children, where their measurements are, what further columns mean."""
+    yield f"Cohort `{cohort.name}`: {cohort.description}"
+    yield f"{len(cohort.children)} children; what was measured is in {cohort.observations}."
+    if cohort.truth is not None:
+        yield f"The values that made it are in {cohort.truth}, which no fit reads."
+    yield from (f"Column {name}: {meaning}" for name, meaning in cohort.columns.items())
+
+
+def _observed(name: str, endpoint: Continuous | Event) -> str:
+    if isinstance(endpoint, Continuous):
+        return f"Observed {name}: {endpoint.prediction}, {endpoint.error.model.replace('_', ' ')} error"
+    return f"Observed {name}: an event with hazard {endpoint.hazard}"
 
 
 def _about(quantity: Quantity) -> str:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError, nearest_hint
+from ipex_pd.records.cohort_problems import CohortProblem
+from ipex_pd.records.cohort_records import Cohort
 from ipex_pd.records.drugs import Drug
+from ipex_pd.records.kinds import kind_of_document
 from ipex_pd.records.measurements import Measurements
 from ipex_pd.records.models import StructuralModel, compose
 from ipex_pd.records.observations import Observations
@@ -21,12 +24,22 @@ from ipex_pd.records.problems import AnyModel, Composition, EstimationProblem
 from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
 from ipex_pd.records.record import Record
 from ipex_pd.records.regimens import Regimen
-from ipex_pd.records.yamlfile import Document, build, first, not_a_record, read_document
+from ipex_pd.records.yamlfile import Document, build, first, read_document
 
 AnyRecord = (
-    ParameterSet | Drug | Patient | Regimen | Observations | Measurements | StructuralModel | EstimationProblem | Shelf
+    ParameterSet
+    | Drug
+    | Patient
+    | Regimen
+    | Observations
+    | Measurements
+    | StructuralModel
+    | EstimationProblem
+    | CohortProblem
+    | Cohort
+    | Shelf
 )
-R = TypeVar("R", ParameterSet, Drug, Patient, Regimen, Observations, Measurements, StructuralModel, EstimationProblem)
+R = TypeVar("R", bound=Record)
 
 KINDS: dict[str, tuple[type[Record], str]] = {
     "parameters": (ParameterSet, "parameters"),
@@ -35,6 +48,8 @@ KINDS: dict[str, tuple[type[Record], str]] = {
     "regimens": (Regimen, "treatments/regimens"),
     "models": (StructuralModel, "fit/models"),
     "problems": (EstimationProblem, "fit/problems"),
+    "cohort_problems": (CohortProblem, "fit/problems"),
+    "cohorts": (Cohort, "fit/cohorts"),
 }
 """Kind of record that is used by name -> its type and its shelf."""
 
@@ -50,8 +65,10 @@ _SINGULAR = {
     "regimens": "regimen",
     "models": "structural model",
     "problems": "estimation problem",
+    "cohort_problems": "problem of the disease",
+    "cohorts": "cohort",
 }
-_OWN_DOORS = {"cohorts", "cohort_problems"}
+_DATA = "data"
 _NOT_SETS = {"sources", "measurements"}
 
 
@@ -89,28 +106,16 @@ def _citations_file() -> Path:
 @cache
 def shipped(kind: str) -> Mapping[str, Path]:
     """Names on a shelf and their files."""
-    folder = shelf() / KINDS[kind][1]
-    found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem not in _NOT_SETS}
-    return {name: path for name, path in found.items() if kind != "problems" or not _asks_a_cohort(path)}
-
-
-@cache
-def cohort_problem_files() -> Mapping[str, Path]:
-    """Names and files of the shipped problems of the disease (`records.cohort_problems` reads them)."""
-    paths = sorted((shelf() / "fit" / "problems").glob("*.yaml"))
-    return {path.stem: path for path in paths if _asks_a_cohort(path)}
-
-
-def _asks_a_cohort(path: Path) -> bool:
-    """Whether a problem is one of the disease, put to a cohort of children (`records.cohort_problems`)."""
-    data = read_document(path).data
-    return isinstance(data, dict) and "cohort" in data
+    place = KINDS[kind][1]
+    found = {path.stem: path for path in sorted((shelf() / place).glob("*.yaml")) if path.stem not in _NOT_SETS}
+    if [folder for _, folder in KINDS.values()].count(place) == 1:
+        return found
+    return {name: path for name, path in found.items() if kind_of(path) == kind}
 
 
 def catalogue() -> dict[str, list[str]]:
-    """Names of everything shipped, shelf by shelf; drugs with their variants."""
-    found = {kind: list(shipped(kind)) for kind in KINDS}
-    found |= {"cohort_problems": list(cohort_problem_files()), "cohorts": list(cohort_files())}
+    """Names of everything shipped, shelf by shelf; drugs with their variants; tables of data."""
+    found = {kind: list(shipped(kind)) for kind in KINDS} | {_DATA: list(cohort_files())}
     found["drugs"] = [name for drug in found["drugs"] for name in (drug, *_variants(drug))]
     return found
 
@@ -135,7 +140,7 @@ def load_drug(name: str | os.PathLike[str]) -> Drug:
     Raises:
         RecordError: unknown name, or a file that breaks a rule (with its line).
     """
-    if _is_path(name):
+    if is_path(name):
         return _load("drugs", name, Drug)
     drug, variant = resolve_drug(os.fspath(name))
     loaded = _load("drugs", drug, Drug)
@@ -173,9 +178,9 @@ def load_observations(name: str | os.PathLike[str]) -> Observations:
         RecordError: unknown name, or a file that breaks a rule (with its line).
     """
     known = observed()
-    if not _is_path(name) and name not in known:
+    if not is_path(name) and name not in known:
         raise UnknownKeyError(f"`{os.fspath(name)}` is not a file of observations", rule=nearest_hint(str(name), known))
-    return _read("observations", Path(name) if _is_path(name) else known[str(name)], Observations)
+    return _read("observations", Path(name) if is_path(name) else known[str(name)], Observations)
 
 
 def load_model(name: str | os.PathLike[str]) -> StructuralModel:
@@ -193,9 +198,33 @@ def load_problem(name: str | os.PathLike[str]) -> EstimationProblem:
     Raises:
         RecordError: unknown name, or a file that breaks a rule (with its line).
     """
-    path = _path("problems", name)
+    path = file_of("problems", name)
     problem = _load("problems", name, EstimationProblem)
     return problem.model_copy(update={"folder": str((path.parent / problem.folder).resolve())})
+
+
+def load_cohort_problem(name: str | os.PathLike[str]) -> CohortProblem:
+    """A problem of the disease, by shipped name or path.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    problem = _load("cohort_problems", name, CohortProblem)
+    beside = file_of("cohort_problems", name).parent / problem.cohort
+    return problem.model_copy(update={"cohort": str(beside)}) if beside.is_file() else problem
+
+
+def load_any_problem(name: str | os.PathLike[str]) -> EstimationProblem | CohortProblem:
+    """A problem of either kind, by shipped name or path: one that names a `cohort` is of the disease.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    of_disease = name in shipped("cohort_problems")
+    if is_path(name) and Path(name).is_file():
+        data = _document(Path(name)).data
+        of_disease = isinstance(data, dict) and "cohort" in data
+    return load_cohort_problem(name) if of_disease else load_problem(name)
 
 
 def resolve_model(model: AnyModel, where: str = "") -> StructuralModel:
@@ -221,7 +250,7 @@ def resolve_model(model: AnyModel, where: str = "") -> StructuralModel:
 
 @cache
 def cohort_files() -> Mapping[str, Path]:
-    """Names and tables of the shipped cohorts."""
+    """Names of the shipped tables of data, and the tables."""
     return {path.stem: path for path in sorted((shelf() / "fit" / "cohorts").glob("*.csv"))}
 
 
@@ -269,13 +298,14 @@ def _drug_names() -> Mapping[str, tuple[str, str]]:
     return names
 
 
-def _is_path(name: str | os.PathLike[str]) -> bool:
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Whether what was given names a file rather than something shipped."""
     text = os.fspath(name)
     return not isinstance(name, str) or text.endswith((".yaml", ".yml")) or os.sep in text
 
 
 def _load(kind: str, name: str | os.PathLike[str], expected: type[R]) -> R:
-    return _read(kind, _path(kind, name), expected)
+    return _read(kind, file_of(kind, name), expected)
 
 
 def _read(kind: str, path: Path, expected: type[R]) -> R:
@@ -285,8 +315,9 @@ def _read(kind: str, path: Path, expected: type[R]) -> R:
     return record
 
 
-def _path(kind: str, name: str | os.PathLike[str]) -> Path:
-    if _is_path(name):
+def file_of(kind: str, name: str | os.PathLike[str]) -> Path:
+    """The file behind a shipped name or a path. Raises: UnknownKeyError."""
+    if is_path(name):
         return Path(name)
     known = shipped(kind)
     if name in known:
@@ -341,48 +372,14 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     Raises:
         RecordError: broken YAML, or a file that is none of them.
     """
-    document = _document(Path(path))
-    return _kind(document)
-
-
-def _kind(document: Document) -> str:
-    if not isinstance(document.data, dict):
-        raise not_a_record(document)
-    keys = set(document.data)
-    if "endpoints" in keys and "data" in keys:
-        return "problems"
-    if "outputs" in keys or "compartments" in keys:
-        return "models"
-    if "kinetics" in keys or "acts_on" in keys:
-        return "drugs"
-    if "sex" in keys or "foxp3" in keys:
-        return "patients"
-    if "doses" in keys or "transplants" in keys:
-        return "regimens"
-    if "parameters" in keys:
-        return "parameters"
-    if "measurements" in keys or "assays" in keys:
-        return "measurements"
-    if keys & {"studies", "courses", "rates", "not_used"}:
-        return "observations"
-    if keys == {"sources"}:
-        return "citations"
-    raise RecordError(
-        "this is not a file of this project",
-        where=document.path,
-        rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a parameter set "
-        "`parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, a "
-        "structural model `outputs`, an estimation problem `data` and `endpoints`, one of citations nothing but "
-        "`sources`",
-        code="record.unknown-kind",
-    )
+    return kind_of_document(_document(Path(path)))
 
 
 def findings(path: str | os.PathLike[str]) -> list[IpexError]:
     """Every fault of a file; empty when it is sound."""
     try:
         document = _document(Path(path))
-        return _checked(_kind(document), document)[1]
+        return _checked(kind_of_document(document), document)[1]
     except IpexError as error:
         return [error]
 
@@ -394,7 +391,7 @@ def load(path: str | os.PathLike[str]) -> AnyRecord:
         RecordError: a file that is none of them or breaks a rule.
     """
     document = _document(Path(path))
-    record, faults = _checked(_kind(document), document)
+    record, faults = _checked(kind_of_document(document), document)
     if record is None or faults:
         raise first(faults)
     return cast(AnyRecord, record)
@@ -409,7 +406,7 @@ def describe(record: AnyRecord) -> list[str]:
 
 def all_names() -> list[str]:
     """Every name that `files_of` knows, each once."""
-    found = [name for kind, names in catalogue().items() if kind not in _OWN_DOORS for name in names]
+    found = [name for kind, names in catalogue().items() if kind != _DATA for name in names]
     return list(dict.fromkeys([*found, *observed(), "measurements", "sources"]))
 
 

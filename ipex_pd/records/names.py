@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec
 
 from ipex_pd.errors import IpexError, UnknownKeyError, nearest_hint
-from ipex_pd.records.library import load_drug, load_parameters, not_shipped, resolve_drug, shipped
+from ipex_pd.records.cohort_problems import CohortProblem
+from ipex_pd.records.cohort_records import Cohort
+from ipex_pd.records.library import is_path, load_drug, load_parameters, not_shipped, resolve_drug, shipped
 from ipex_pd.records.measurements import Measurements
 from ipex_pd.records.observations import Observations
 from ipex_pd.records.orders import Dose
@@ -24,8 +26,11 @@ def unknown_names(record: Record, document: Document) -> list[IpexError]:
         faults += _told(resolve_drug, name, document.where(place))
     for place, dose in _orders(record):
         faults += _told(_require_order, dose, place, document)
+    for kind, place, name in _names_of_records(record):
+        if name not in shipped(kind):
+            faults.append(not_shipped(kind, name, document.where(place)))
     if isinstance(record, Observations):
-        faults += _missing_records(record, document)
+        faults += _unknown_parameters(record, document)
     return faults
 
 
@@ -37,11 +42,15 @@ def _told(check: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> 
     return []
 
 
-def _orders(record: Record) -> Iterator[tuple[Place, Dose]]:
+def _orders(record: Record, at: Place = ()) -> Iterator[tuple[Place, Dose]]:
     if isinstance(record, Regimen):
-        yield from _numbered(("doses",), record.doses)
+        yield from _numbered((*at, "doses"), record.doses)
         for j, transplant in enumerate(record.transplants):
-            yield from _numbered(("transplants", j, "prophylaxis"), transplant.prophylaxis)
+            yield from _numbered((*at, "transplants", j, "prophylaxis"), transplant.prophylaxis)
+    if isinstance(record, Cohort):
+        for i, child in enumerate(record.children):
+            if isinstance(child.regimen, Regimen):
+                yield from _orders(child.regimen, ("children", i, "regimen"))
     if isinstance(record, Observations):
         for i, study in enumerate(record.studies):
             yield from _numbered(("studies", i, "doses"), study.doses)
@@ -68,14 +77,25 @@ def _require_order(dose: Dose, place: Place, document: Document) -> None:
     drug.require_route(dose.route, document.where((*place, "route")))
 
 
-def _missing_records(record: Observations, document: Document) -> list[IpexError]:
+def _names_of_records(record: Record) -> Iterator[tuple[str, Place, str]]:
+    """Kind, place and name of every record that is mentioned by its shipped name."""
+    if isinstance(record, CohortProblem) and not is_path(record.cohort):
+        yield "cohorts", ("cohort",), record.cohort
+    if isinstance(record, Cohort):
+        for i, child in enumerate(record.children):
+            for kind, key, given in (("patients", "patient", child.patient), ("regimens", "regimen", child.regimen)):
+                if isinstance(given, str):
+                    yield kind, ("children", i, key), given
+    if isinstance(record, Observations):
+        yield from (("patients", ("courses", i, "patient"), course.patient) for i, course in enumerate(record.courses))
+        for i, course in enumerate(record.courses):
+            if course.regimen:
+                yield "regimens", ("courses", i, "regimen"), course.regimen
+        yield from (("parameters", ("rates", i, "set"), rate.set) for i, rate in enumerate(record.rates))
+
+
+def _unknown_parameters(record: Observations, document: Document) -> list[IpexError]:
     faults: list[IpexError] = []
-    named = [("patients", ("courses", i, "patient"), course.patient) for i, course in enumerate(record.courses)]
-    named += [("regimens", ("courses", i, "regimen"), course.regimen) for i, course in enumerate(record.courses)]
-    named += [("parameters", ("rates", i, "set"), rate.set) for i, rate in enumerate(record.rates)]
-    for kind, place, name in named:
-        if name and name not in shipped(kind):
-            faults.append(not_shipped(kind, name, document.where(place)))
     for i, rate in enumerate(record.rates):
         if rate.set in shipped("parameters"):
             known = load_parameters(rate.set).names

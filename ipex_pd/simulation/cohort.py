@@ -16,7 +16,8 @@ import pandas as pd
 
 from ipex_pd.errors import UsageError
 from ipex_pd.numerics.solve import SolverOptions
-from ipex_pd.records.cohorts import COLUMNS, Cohort
+from ipex_pd.records.cohort_records import Cohort
+from ipex_pd.records.cohorts import COLUMNS
 from ipex_pd.records.library import load_parameters, load_regimen
 from ipex_pd.records.patients import Fact, Patient
 from ipex_pd.records.provenance import Source

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ipex_pd.errors import IpexError, RecordError, UnknownKeyError
-from ipex_pd.records.cohorts import Cohort, load_cohort
+from ipex_pd.records.cohort_records import Cohort
+from ipex_pd.records.cohorts import load_cohort
 from ipex_pd.records.library import load_patient, shelf
 from ipex_pd.records.yamlfile import from_data
 

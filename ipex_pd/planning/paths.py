@@ -147,7 +147,7 @@ class Spread:
 
     Attributes:
         mean: expected value.
-        low, high: 5 % and 95 % quantiles over parameter draws of the mean within a draw: what the parameters leave open.
+        low, high: 5 % and 95 % quantiles over parameter draws of the mean within a draw: what parameters leave open.
         se: Monte Carlo standard error of the mean from a finite number of children.
     """
 
@@ -165,7 +165,7 @@ def spread_of(values: Floats, weights: Floats, draw: np.ndarray, child: np.ndarr
     """
     mean = float(weights @ values)
     _, group = np.unique(draw, return_inverse=True)
-    total = np.bincount(group, weights)
+    total = np.asarray(np.bincount(group, weights), dtype=np.float64)
     within = np.bincount(group, weights * values)[total > 0] / total[total > 0]
     low, high = weighted_quantile(within, total[total > 0], (0.05, 0.95))
     return Spread(mean, low, high, child_error(values, weights, child))

@@ -195,7 +195,7 @@ class PolicyComparison:
     def __repr__(self) -> str:
         rows = [
             f"  {row.policy}: {row.value:.4g} ({row.low:.4g} to {row.high:.4g}), {row.transplanted:.0%} transplanted, "
-            f"mean regret {self.regret.mean(row.policy):.2g}"
+            f"mean regret {self.regret.mean(str(row.policy)):.2g}"
             for row in self.table.itertuples()
         ]
         return "\n".join([f"Policies [{self.unit}], best fixed day {self.best_fixed:g}:", *rows])

@@ -1,4 +1,4 @@
-"""Regret over the parameter draws: what a policy loses to the one that would have been chosen had the draw been known."""
+"""Regret over the parameter draws: what a policy loses to the one that would have been chosen with the draw known."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def regret_of(paths: Paths, values: Mapping[str, Floats]) -> Regret:
     labels = (*names, *paths.labels)
     best = everything.max(axis=0)
     lost = np.maximum(best - own, 0.0)
-    weights = np.bincount(np.unique(paths.draw, return_inverse=True)[1], paths.weights)
+    group = np.unique(paths.draw, return_inverse=True)[1]
+    weights = np.asarray(np.bincount(group, paths.weights), dtype=np.float64)
     size = max(float(np.ptp(everything)), np.finfo(float).tiny)
     rows = [
         {

@@ -32,7 +32,7 @@ class Relaxation:
         total: the sum of excess over size.
         labels: [m].
         exact: whether all limits are linear, so that no smaller sum exists; else it is a local minimum.
-        jacobian: [m, n] of the limits there.
+        values, jacobian: [m], [m, n] of the limits there.
         interrupted: by the user.
     """
 
@@ -42,6 +42,7 @@ class Relaxation:
     total: float
     labels: tuple[str, ...]
     exact: bool
+    values: Array
     jacobian: Array
     interrupted: bool = False
 
@@ -114,7 +115,7 @@ class _Limits:
         values, jacobian = self.at(x)
         excess = excess_of(values, self.lower, self.upper)
         total = float((excess / self.units).sum())
-        return Relaxation(x, excess, self.units, total, self.labels, exact, jacobian, interrupted)
+        return Relaxation(x, excess, self.units, total, self.labels, exact, values, jacobian, interrupted)
 
 
 def sizes(lower: Array, upper: Array, jacobian: Array, low: Array, high: Array) -> Array:

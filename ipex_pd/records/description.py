@@ -21,6 +21,7 @@ from ipex_pd.records.observations import (
 )
 from ipex_pd.records.parameters import Parameter, ParameterSet
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.problems import EstimationProblem
 from ipex_pd.records.provenance import Shelf, Source, sources_in
 from ipex_pd.records.record import Record
@@ -33,6 +34,7 @@ def describe_record(
     | Drug
     | Patient
     | Regimen
+    | PlanningProblem
     | Observations
     | Measurements
     | StructuralModel
@@ -60,6 +62,8 @@ def describe_record(
         return list(describe_cohort_problem(record))
     if isinstance(record, Cohort):
         return list(describe_cohort(record))
+    if isinstance(record, PlanningProblem):
+        return [f"Plan `{record.name}`: {record.description}", *record.in_words(), _sources(record)]
     if isinstance(record, Shelf):
         return _citations(record)
     return [f"Regimen `{record.name}`: {record.description}", *record.in_words()]

@@ -21,6 +21,8 @@ def kind_of_document(document: Document) -> str:
         return "cohorts"
     if "endpoints" in keys and "data" in keys:
         return "problems"
+    if "goals" in keys or "horizon" in keys:
+        return "plans"
     if "outputs" in keys or "compartments" in keys:
         return "models"
     if "kinetics" in keys or "acts_on" in keys:
@@ -40,9 +42,9 @@ def kind_of_document(document: Document) -> str:
     raise RecordError(
         "this is not a file of this project",
         where=document.path,
-        rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a parameter set "
-        "`parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, a "
-        "structural model `outputs`, an estimation problem `data` and `endpoints`, one of the disease `cohort`, a "
+        rule="A drug has `kinetics`, a patient `sex`, a regimen `doses` or `transplants`, a plan `goals`, a parameter "
+        "set `parameters`, a file of measurements `measurements`, one of observations `studies`, `courses` or `rates`, "
+        "a structural model `outputs`, an estimation problem `data` and `endpoints`, one of the disease `cohort`, a "
         "cohort `children`, one of citations nothing but `sources`",
         code="record.unknown-kind",
     )

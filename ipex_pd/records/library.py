@@ -19,6 +19,7 @@ from ipex_pd.records.models import StructuralModel, compose
 from ipex_pd.records.observations import Observations
 from ipex_pd.records.parameters import ParameterSet
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.problem_checks import located_faults
 from ipex_pd.records.problems import AnyModel, Composition, EstimationProblem
 from ipex_pd.records.provenance import Citation, Shelf, load_citations, unknown_citations
@@ -31,6 +32,7 @@ AnyRecord = (
     | Drug
     | Patient
     | Regimen
+    | PlanningProblem
     | Observations
     | Measurements
     | StructuralModel
@@ -46,6 +48,7 @@ KINDS: dict[str, tuple[type[Record], str]] = {
     "drugs": (Drug, "parameters/drugs"),
     "patients": (Patient, "treatments/patients"),
     "regimens": (Regimen, "treatments/regimens"),
+    "plans": (PlanningProblem, "treatments/plans"),
     "models": (StructuralModel, "fit/models"),
     "problems": (EstimationProblem, "fit/problems"),
     "cohort_problems": (CohortProblem, "fit/problems"),
@@ -63,6 +66,7 @@ _SINGULAR = {
     "drugs": "drug",
     "patients": "patient",
     "regimens": "regimen",
+    "plans": "plan",
     "models": "structural model",
     "problems": "estimation problem",
     "cohort_problems": "problem of the disease",
@@ -163,6 +167,15 @@ def load_regimen(name: str | os.PathLike[str]) -> Regimen:
         RecordError: unknown name or drug, or a file that breaks a rule (with its line).
     """
     return _load("regimens", name, Regimen)
+
+
+def load_plan(name: str | os.PathLike[str]) -> PlanningProblem:
+    """A planning problem, by shipped name or path; paths in it, counted from its own folder, are written out in full.
+
+    Raises:
+        RecordError: unknown name, or a file that breaks a rule (with its line).
+    """
+    return _load("plans", name, PlanningProblem)
 
 
 @cache
@@ -355,7 +368,19 @@ def _checked(kind: str, document: Document) -> tuple[Record | None, list[IpexErr
     faults += unknown_names(record, document)
     if isinstance(record, EstimationProblem):
         faults += _problem_faults(record, document)
+    if isinstance(record, PlanningProblem):
+        record, more = _checked_plan(record, document)
+        faults += more
     return record, faults
+
+
+def _checked_plan(plan: PlanningProblem, document: Document) -> tuple[PlanningProblem, list[IpexError]]:
+    from ipex_pd.records.plan_checks import plan_faults
+    from ipex_pd.records.plan_names import beside
+
+    file = Path(document.path)
+    plan = beside(plan, (file if file.is_file() else shelf() / file).parent)
+    return plan, plan_faults(plan, document)
 
 
 def _problem_faults(problem: EstimationProblem, document: Document) -> list[IpexError]:

@@ -15,7 +15,7 @@ _HOME = {
     "fit": "inference.estimation",
     "forecast": "inference.forecast",
     "load_cohort_problem": "records.library",
-    "load_draws": "inference.draws",
+    "load_draws": "records.draws",
     "load_drug": "records.library",
     "load_parameters": "records.library",
     "load_patient": "records.library",
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ipex_pd.errors import IpexError as IpexError
     from ipex_pd.inference.design import fisher_information as fisher_information
     from ipex_pd.inference.diagnostics.summary import diagnose as diagnose
-    from ipex_pd.inference.draws import load_draws as load_draws
     from ipex_pd.inference.estimation import fit as fit
     from ipex_pd.inference.forecast import forecast as forecast
     from ipex_pd.inference.importance_resampling import sir as sir
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from ipex_pd.inference.profiles import profile as profile
     from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.comparison import compare as compare
+    from ipex_pd.records.draws import load_draws as load_draws
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_cohort_problem as load_cohort_problem
     from ipex_pd.records.library import load_drug as load_drug

@@ -21,9 +21,10 @@ import pandas as pd
 from scipy.stats import chi2
 
 from ipex_pd.errors import UsageError
-from ipex_pd.inference.draws import ParameterDraws, natural_draws, require_covariance, tails
+from ipex_pd.inference.draws import natural_draws, require_covariance, tails
 from ipex_pd.inference.reestimation import Reestimation
 from ipex_pd.inference.results import Fit
+from ipex_pd.records.draws import ParameterDraws
 
 _LOWER = 0.01
 

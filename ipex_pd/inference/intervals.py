@@ -19,11 +19,12 @@ from ipex_pd.errors import UsageError, nearest_hint
 from ipex_pd.inference.binding import BoundProblem
 from ipex_pd.inference.conditional import Reading, effects, predictions
 from ipex_pd.inference.diagnostics.scales import undone
-from ipex_pd.inference.draws import ParameterDraws, search_vectors, tails, weighted_quantiles
+from ipex_pd.inference.draws import search_vectors, tails
 from ipex_pd.inference.group import Group
 from ipex_pd.inference.linearised import residual_factor
 from ipex_pd.inference.objectives import values_of
 from ipex_pd.inference.population import Layout
+from ipex_pd.records.draws import ParameterDraws, weighted_quantiles
 from ipex_pd.records.endpoints import Continuous
 
 Array = Any

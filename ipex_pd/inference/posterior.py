@@ -15,7 +15,7 @@ import pandas as pd
 
 from ipex_pd.errors import UsageError
 from ipex_pd.inference.bayes import EFFECTIVE, ENERGY, R_HAT, NutsOptions, Posterior, nuts
-from ipex_pd.inference.draws import ParameterDraws, posterior_draws
+from ipex_pd.inference.draws import posterior_draws
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.population import Population
 from ipex_pd.inference.progress import Progress
@@ -23,6 +23,7 @@ from ipex_pd.inference.results import SCHEMA
 from ipex_pd.inference.settings import settings_for
 from ipex_pd.inference.totals import Bound
 from ipex_pd.inference.verdict import Reason, Verdict
+from ipex_pd.records.draws import ParameterDraws
 from ipex_pd.records.plain import plain
 
 _FULL = 0.05

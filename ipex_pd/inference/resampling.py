@@ -22,11 +22,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from ipex_pd.errors import RecordError, UsageError
-from ipex_pd.inference.draws import ParameterDraws, natural_draws, tails
+from ipex_pd.inference.draws import natural_draws, tails
 from ipex_pd.inference.reestimation import Reestimation, natural_and_slopes
 from ipex_pd.inference.results import Fit
 from ipex_pd.inference.strata import Stratify, resampled, strata_of
 from ipex_pd.inference.verdict import at_bounds
+from ipex_pd.records.draws import ParameterDraws
 
 _SCHEMA = 1
 _NEAR = 1e-3

@@ -107,8 +107,8 @@ def test_findings_never_raise(tmp_path: Path) -> None:
     (fault,) = library.findings(written(tmp_path, "colour: red\n"))
     assert str(fault).endswith(
         "mine.yaml: this is not a file of this project. A drug has `kinetics`, a patient `sex`, a regimen `doses` or "
-        "`transplants`, a parameter set `parameters`, a file of measurements `measurements`, one of observations "
-        "`studies`, `courses` or `rates`, a structural model `outputs`, an estimation problem `data` and `endpoints`, "
+        "`transplants`, a plan `goals`, a parameter set `parameters`, a file of measurements `measurements`, one of "
+        "observations `studies`, `courses` or `rates`, a structural model `outputs`, an estimation problem `data` and `endpoints`, "
         "one of the disease `cohort`, a cohort `children`, one of citations nothing but `sources`."
     )
     with pytest.raises(RecordError):

@@ -27,21 +27,18 @@ class Samples(NamedTuple):
 
 
 class Given(NamedTuple):
-    """Doses of one drug, N of them in the order of the schedule's rows.
+    """Doses of one drug, N of them in the order of the schedule's rows, by basis (`mg`, `mg/kg`, `mg/m2`).
 
     Attributes:
         days: [N] when [day].
-        amounts: [N, M] how much [mg].
-        per_kg: [N, M] over the weight at the last visit [mg/kg].
-        daily, daily_per_kg: [D, M] sums over each day before the horizon, a day beginning at midnight. To which day a
-            dose counts is not differentiated: one that moves over midnight moves at once.
+        doses: basis -> [N, M], by weight and surface at the last visit.
+        daily: basis -> [D, M] sums over each day before the horizon, a day beginning at midnight. To which day a dose
+            counts is not differentiated: one that moves over midnight moves at once.
     """
 
     days: Array
-    amounts: Array
-    per_kg: Array
-    daily: Array
-    daily_per_kg: Array
+    doses: dict[str, Array]
+    daily: dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)

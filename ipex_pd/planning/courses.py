@@ -116,6 +116,9 @@ class Frozen:
     bearings: Bearings
 
 
+jax.tree_util.register_dataclass(Frozen, ["mesh", "schedule", "outputs", "bearings"], [])
+
+
 def plan_times(horizon: float, *, every: float = EVERY) -> np.ndarray:
     """Output times [T] from day 0 to the horizon [day]; visits and samples come to them by themselves."""
     grid = np.arange(0.0, horizon, every)

@@ -6,6 +6,7 @@ random numbers), so that plans are compared on equal terms. Nothing of a member 
 ```python
 ensemble = ensemble_of(load_patient("seidel_2009"), children=20, draws=10, seed=1)
 ensemble_of(child, draws=load_draws("fit.json"))  # draws of a fit, in the child himself
+ensemble_from(child, problem.ensemble)  # as a plan asks for it
 ensemble.study(regimen, times)  # what `freeze` and `solve_traced` take
 simulate(ensemble.population, regimen, years=1)  # the same members, by the ordinary way
 ```
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipex_pd.errors import RecordError, UnknownKeyError, UsageError, nearest_hint
 from ipex_pd.records import library
+from ipex_pd.records.draws import ParameterDraws, load_draws
 from ipex_pd.records.patients import Patient
 from ipex_pd.simulation.draws import Array, Index
 from ipex_pd.simulation.individuals import CLASS_PARAMETERS
@@ -31,6 +33,7 @@ from ipex_pd.simulation.study import Study, study
 if TYPE_CHECKING:
     from ipex_pd.numerics.solve import SolverOptions
     from ipex_pd.records.parameters import Parameter, ParameterSet
+    from ipex_pd.records.plan_parts import PlanEnsemble
     from ipex_pd.records.regimens import Regimen
 
 KINDS = {
@@ -39,26 +42,6 @@ KINDS = {
     "population": "the patients as they were given",
 }
 """Where the draws of an ensemble come from, besides the kinds that files of draws name themselves."""
-
-
-class Draws(Protocol):
-    """What is needed of a file of draws (`records.draws.ParameterDraws`)."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters."""
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """[K, n], in the units of the parameters' own files."""
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """[K], with sum 1."""
-
-    @property
-    def kind(self) -> str:
-        """Where they come from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +146,7 @@ def ensemble_of(
     patient: Patient | Population,
     *,
     children: int | None = None,
-    draws: int | Draws = 0,
+    draws: int | ParameterDraws = 0,
     seed: int = 1,
     parameters: ParameterSet | None = None,
 ) -> Ensemble:
@@ -193,6 +176,34 @@ def ensemble_of(
     return _with_values(group, draws)
 
 
+def ensemble_from(
+    patient: Patient | Population, asked: PlanEnsemble, *, parameters: ParameterSet | None = None
+) -> Ensemble:
+    """The ensemble that a plan asks for; a number of draws from a file takes so many of them at random, by weight.
+
+    Args:
+        patient: a child; a population is taken as it is, and only `draws` of a file are crossed with it.
+        asked: what the plan says.
+        parameters: disease parameters; the shipped set, or the population's, when None.
+
+    Raises:
+        RecordError: a file that does not hold draws, or draws that do not fit.
+    """
+    children = None if isinstance(patient, Population) else asked.children
+    draws: int | ParameterDraws = asked.draws or 0
+    if asked.file is not None:
+        whole = load_draws(asked.file)
+        draws = whole if asked.draws is None else whole.sample(asked.draws, asked.seed)
+    elif isinstance(patient, Population) and has_draws(patient):
+        draws = 0
+    return ensemble_of(patient, children=children, draws=draws, seed=asked.seed, parameters=parameters)
+
+
+def has_draws(population: Population) -> bool:
+    """Whether its members live in different truths already."""
+    return population.draw is not None or bool(population.typical) or population.uncertainty_seed is not None
+
+
 def _children(patient: Patient | Population, children: int | None, seed: int, given: ParameterSet | None) -> Population:
     if isinstance(patient, Population):
         if children is not None:
@@ -210,9 +221,9 @@ def _children(patient: Patient | Population, children: int | None, seed: int, gi
 
 def _crossed(group: Population, draws: int, seed: int) -> Ensemble:
     if draws == 0:
-        kind = "typical" if group.uncertainty_seed is None and not group.typical else "population"
+        kind = "population" if has_draws(group) else "typical"
         return _ensemble(group, group.draw, 1, np.ones(1), kind)
-    if group.draw is not None or group.typical or group.uncertainty_seed is not None:
+    if has_draws(group):
         raise UsageError(
             "draws of a population that has draws of its own",
             code="ensemble.draws",
@@ -223,8 +234,8 @@ def _crossed(group: Population, draws: int, seed: int) -> Ensemble:
     return _ensemble(wide, wide.draw, draws, np.ones(draws), "uncertainty")
 
 
-def _with_values(group: Population, draws: Draws) -> Ensemble:
-    if group.draw is not None or group.typical or group.uncertainty_seed is not None:
+def _with_values(group: Population, draws: ParameterDraws) -> Ensemble:
+    if has_draws(group):
         raise UsageError(
             "draws of a population that has draws of its own", code="ensemble.draws", rule="Uncertainty enters once"
         )

@@ -137,15 +137,18 @@ def _doses(
     scale = jnp.where((basis == "mg/m2")[:, None], sizes["bsa"], scale)
     given = jnp.minimum(amount * scale, most[:, None])
     given = jnp.where(arrival < times[-1], given, 0.0)
+    by_basis = {"mg": given, "mg/kg": given / sizes["weight"], "mg/m2": given / sizes["bsa"]}
     found = {}
     for drug in dict.fromkeys(order.drug for order in schedule.orders):
         rows = rows_of(schedule, drug)
-        found[drug] = _given(_days(schedule)[rows], given[rows], given[rows] / sizes["weight"][rows], days)
+        found[drug] = _given(_days(schedule)[rows], {name: table[rows] for name, table in by_basis.items()}, days)
     return found
 
 
-def _given(when: Array, amounts: Array, per_kg: Array, days: int) -> Given:
+def _given(when: Array, doses: dict[str, Array], days: int) -> Given:
     which = jnp.floor(when + _TINY).astype(int)
-    none = jnp.zeros((days, amounts.shape[1]))
-    daily, daily_per_kg = (none.at[which].add(table, mode="drop") for table in (amounts, per_kg))
-    return Given(when, amounts, per_kg, daily, daily_per_kg)
+
+    def daily(table: Array) -> Array:
+        return jnp.zeros((days, table.shape[1])).at[which].add(table, mode="drop")
+
+    return Given(when, doses, {name: daily(table) for name, table in doses.items()})

@@ -51,7 +51,7 @@ GOALS: Mapping[str, GoalName] = {
     "height_z_change": GoalName("SD", "higher", "change of height-for-age z up to the horizon"),
     "weight_z_change": GoalName("SD", "higher", "change of weight-for-age z up to the horizon"),
     "steroid_dose": GoalName("mg/kg", "lower", "cumulative steroid as prednisolone"),
-    "calcineurin_burden": GoalName("day", "lower", "days of full calcineurin inhibition"),
+    "calcineurin_burden": GoalName("day", "lower", "cumulative calcineurin inhibition in days of full effect"),
     "infection_risk": GoalName("fraction", "lower", "risk of a serious infection by the horizon"),
     "renal_scarring": GoalName("fraction", "lower", "renal scarring at the horizon"),
     "oi_score": GoalName("1", "lower", "organ-involvement score at the horizon"),

@@ -1,0 +1,222 @@
+"""The constrained search of one combination of choices: from several starts, with smoothing that narrows in stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipex_pd.errors import UsageError
+from ipex_pd.numerics.constrained import (
+    CONSTRAINED,
+    ConstrainedAlgorithm,
+    ConstrainedMinimum,
+    ConstrainedStep,
+    ConstrainedStopping,
+    minimise_constrained,
+)
+from ipex_pd.numerics.constrained_limits import Array, NonlinearLimits
+from ipex_pd.planning.starts import PlanStart
+
+if TYPE_CHECKING:
+    from ipex_pd.planning.objective import Evaluated, PlanObjective
+    from ipex_pd.planning.template import Template
+
+Told = Callable[[str, int, float, float], None]
+
+FEASIBLE = 1e-4
+"""Overstepping of a limit, in units of the limit, that a search counts as none."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How a plan is searched.
+
+    Attributes:
+        starts: searches of each combination of choices, the start regimen first.
+        seed: of random starts and of resampling.
+        algorithm: one of `numerics.constrained.CONSTRAINED`.
+        iterations: the most steps of each search.
+        widths: scales of the smoothing, one stage each; the last is that of the reported values.
+        gradient: projected gradient, relative to the start's, that counts as zero.
+        screen: combinations searched in full; more are ranked first by a short search of each, and that is said.
+        finalists: combinations whose rounded plans are judged by simulation before one is chosen.
+        neighbours: the most neighbours that rounding tries.
+        threads: chunks of members that are solved at a time.
+    """
+
+    starts: int = 3
+    seed: int = 1
+    algorithm: ConstrainedAlgorithm = "slsqp"
+    iterations: int = 60
+    widths: tuple[float, ...] = (4.0, 1.0)
+    gradient: float = 1e-3
+    screen: int = 4
+    finalists: int = 2
+    neighbours: int = 60
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in ("starts", "iterations", "screen", "finalists", "threads")}
+        low = [name for name, count in counts.items() if count < 1]
+        if low:
+            raise UsageError(f"`{low[0]}` is {counts[low[0]]}", code="plan.options", rule="It is one or more")
+        if self.algorithm not in CONSTRAINED:
+            raise UsageError(f"`{self.algorithm}` is not a search", code="plan.options", rule=f"Known: {CONSTRAINED}")
+        if not self.widths or min(self.widths) <= 0 or self.neighbours < 0 or not self.gradient > 0:
+            raise UsageError(
+                "`widths` and `gradient` are more than zero, `neighbours` is not negative", code="plan.options"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SearchEnd:
+    """Where one search ended.
+
+    Attributes:
+        start: where it began.
+        x: [n].
+        value: the smooth goal there; larger is better.
+        minimum: what the search says of it (of the goal's negative).
+    """
+
+    start: str
+    x: Array
+    value: float
+    minimum: ConstrainedMinimum
+
+    @property
+    def violation(self) -> float:
+        """Largest overstepping of a limit, in its unit."""
+        return self.minimum.violation
+
+    @property
+    def feasible(self) -> bool:
+        """Whether all limits are kept."""
+        return self.minimum.violation <= FEASIBLE
+
+
+@dataclass
+class Searcher:
+    """One combination of choices with its objective.
+
+    Attributes:
+        name: of the combination, for progress.
+        template: plans as functions of x.
+        objective: at the last width.
+        options: of the search.
+        told: progress(name, iteration, objective, violation).
+        evaluations: so far.
+    """
+
+    name: str
+    template: Template
+    objective: PlanObjective
+    options: PlanOptions
+    told: Told | None = None
+    evaluations: int = 0
+    _last: tuple[bytes, float, Evaluated] | None = field(default=None, repr=False)
+
+    def evaluate(self, x: Array, width: float) -> Evaluated:
+        """The objective with derivatives at a width; the last point is remembered."""
+        key = np.asarray(x, float).tobytes()
+        if self._last is not None and self._last[0] == key and self._last[1] == width:
+            return self._last[2]
+        found = self.objective.sharpened(width).evaluate(np.asarray(x, float))
+        self.evaluations += 1
+        self._last = (key, width, found)
+        return found
+
+    def limits(self, width: float) -> NonlinearLimits | None:
+        """The simulated limits of the objective at a width; None where there are none."""
+        if not self.objective.labels:
+            return None
+
+        def both(x: Array) -> tuple[Array, Array]:
+            found = self.evaluate(x, width)
+            assert found.jacobian is not None
+            return found.limits, found.jacobian
+
+        return NonlinearLimits(both, self.objective.lower, self.objective.upper, self.objective.labels)
+
+    def search(self, start: PlanStart) -> SearchEnd:
+        """Search from one start through all widths; the end is judged at the last one."""
+        x, stages = start.x, self.options.widths
+        for number, width in enumerate(stages):
+            last = number == len(stages) - 1
+            stopping = ConstrainedStopping(
+                gradient=self.options.gradient if last else 30 * self.options.gradient,
+                decrease=1e-9 if last else 1e-5,
+                violation=FEASIBLE,
+                iterations=self.options.iterations if last else max(1, self.options.iterations // 4),
+            )
+            found = self._stage(start.name, x, width, stopping)
+            x = found.x
+            if found.interrupted:
+                break
+        return SearchEnd(start.name, x, -found.value, found)
+
+    def roughly(self, start: PlanStart, iterations: int = 6) -> SearchEnd:
+        """A short search at the last width, to rank combinations."""
+        stopping = ConstrainedStopping(gradient=1e-2, decrease=1e-4, violation=FEASIBLE, iterations=iterations)
+        found = self._stage("screening", start.x, self.options.widths[-1], stopping)
+        return SearchEnd(start.name, found.x, -found.value, found)
+
+    def _stage(self, label: str, x: Array, width: float, stopping: ConstrainedStopping) -> ConstrainedMinimum:
+        def cost(at: Array) -> tuple[float, Array]:
+            found = self.evaluate(at, width)
+            assert found.gradient is not None
+            return -found.value, -found.gradient
+
+        def step(done: ConstrainedStep) -> None:
+            if self.told is not None:
+                self.told(f"{self.name}, {label}", done.iteration, -done.value, done.violation)
+
+        template = self.template
+        return minimise_constrained(
+            cost,
+            x,
+            lower=template.lower,
+            upper=template.upper,
+            linear=template.linear if len(template.linear) else None,
+            nonlinear=self.limits(width),
+            names=template.names,
+            algorithm=self.options.algorithm,
+            stopping=stopping,
+            callback=step,
+        )
+
+    def violation(self, x: Array, limits: Array) -> float:
+        """Largest overstepping of linear and simulated limits at x, in units of each."""
+        linear = self.template.linear
+        found = [0.0]
+        for values, low, high in (
+            (linear.matrix @ x, linear.lower, linear.upper),
+            (limits, self.objective.lower, self.objective.upper),
+        ):
+            size = np.maximum(*(np.where(np.isfinite(end), np.abs(end), 0.0) for end in (low, high)))
+            outside = np.maximum(np.maximum(low - values, values - high), 0.0)
+            found.append(float((outside / np.where(size > 0, size, 1.0)).max(initial=0.0)))
+        return max(found)
+
+
+def better(one: SearchEnd, other: SearchEnd) -> bool:
+    """Whether one end is to be preferred: feasible first, then the value, else the smaller violation."""
+    if one.feasible != other.feasible:
+        return one.feasible
+    return one.value > other.value if one.feasible else one.violation < other.violation
+
+
+def best_end(ends: list[SearchEnd]) -> SearchEnd:
+    """The best of several."""
+    best = ends[0]
+    for end in ends[1:]:
+        best = end if better(end, best) else best
+    return best
+
+
+def choice_name(choices: Mapping[str, str]) -> str:
+    """`interval of tacrolimus: 12 h, conditioning: reduced`; `the plan` without a choice."""
+    return ", ".join(f"{name}: {value}" for name, value in choices.items()) or "the plan"

@@ -332,10 +332,10 @@ def _stop(made: Draft, key: str, order: Order, own: Lines, graft: int | None, st
     if own.days is not None or dose.count is not None:
         return None
     stated = None if dose.stop is None else _origin(made, graft, dose.stop.anchor).plus(dose.stop.day)
-    end = levels(dose)[-1]
-    if own.doses or end[1] > 0:
+    lasting, final = levels(dose)[-1]
+    if own.doses or final > 0:
         return stated
-    tapered = start.plus(end[0])
+    tapered = start.plus(lasting)
     apart = None if stated is None else stated.since(tapered)
     return tapered if apart is None or apart > 0 else stated
 
@@ -358,7 +358,7 @@ def _free_days(made: Draft, course: Course, entry: int, line: FreeDays) -> Cours
         )
     begin = min(max(first, line.earliest.day), line.latest.day - line.apart * (dose.count - 1))
     spacing = min(gap, (line.latest.day - begin) / max(1, dose.count - 1))
-    places = []
+    places: list[int] = []
     for number in range(dose.count):
         bounds = (line.earliest.day, line.latest.day)
         name = f"{course.key} day of dose {number + 1}{_after(course.graft, line.earliest.anchor)}"

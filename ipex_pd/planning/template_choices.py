@@ -83,12 +83,12 @@ def _options(problem: PlanningProblem, regimen: Regimen, line: Any) -> Iterator[
         for span in sorted(line.among, key=lambda s: order.dose.every is None or abs(s - order.dose.every) > 1e-9):
             yield f"interval of {line.order}", duration_in_words(span), _interval(regimen, order.index, span)
     elif isinstance(line, TransplantConditioning):
-        now = regimen.transplants[0].conditioning
-        for name in sorted(line.among, key=lambda n: n != now):
+        present = regimen.transplants[0]
+        for name in sorted(line.among, key=lambda n: n != present.conditioning):
             yield "conditioning", name, _transplant("conditioning", name)
     elif isinstance(line, TransplantDonor):
-        now = regimen.transplants[0].donor
-        for choice in sorted(line.among, key=lambda c: c.donor != now):
+        present = regimen.transplants[0]
+        for choice in sorted(line.among, key=lambda c: c.donor != present.donor):
             if _in_time(problem, regimen, choice):
                 yield "donor", choice.donor, _transplant("donor", choice.donor)
 

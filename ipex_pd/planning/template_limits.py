@@ -96,7 +96,7 @@ def _bounded(template: Template, drug: str, most: Amount, where: str) -> list[Ro
         factor = max(1.0, course.order.dose.split) / course.split if most.per_day else 1.0 / course.split
         what = "a day" if most.per_day else "a dose"
         label = f"{course.key}: at most {most.value:g} {most.basis} {what}"
-        fixed = float(np.max(_without_doses(template, course))) * course.split * factor
+        fixed = float(np.max(_without_doses(template, course, template.start))) * course.split * factor
         if fixed > most.value * _SLACK:
             raise RecordError(
                 f"`{course.key}` gives {fixed:g} {most.basis} {what} where its dose is not free",
@@ -114,11 +114,11 @@ def _bounded(template: Template, drug: str, most: Amount, where: str) -> list[Ro
     return rows
 
 
-def _without_doses(template: Template, course: Course) -> np.ndarray:
+def _without_doses(template: Template, course: Course, x: np.ndarray) -> np.ndarray:
     """[N] doses that remain when every free dose is nothing."""
-    x = template.start.copy()
-    x[[place for place, v in enumerate(template.variables) if v.kind == "dose"]] = 0.0
-    return np.asarray(course.amounts(x))
+    bare = x.copy()
+    bare[[place for place, v in enumerate(template.variables) if v.kind == "dose"]] = 0.0
+    return np.asarray(course.amounts(bare))
 
 
 def _in_turn(template: Template, courses: Sequence[Course]) -> bool:
@@ -171,30 +171,29 @@ def _taper(template: Template, key: str, where: str) -> Iterator[Row]:
                 rule="A taper is found for a free dose",
                 cure=f"Add `dose: {key}` to `free`, or take the line out",
             )
-        for before, after in pairwise(_sequence(template, course)):
+        for before, after in pairwise(term for _, term in sequence(template, course, template.start)):
             weights, constant = combine([(1.0, after), (-1.0, before)])
             if weights:
                 label = f"taper of {key}: {_words(template, after)} not above {_words(template, before)}"
                 yield Row(weights, -np.inf, -constant, label)
 
 
-def _sequence(template: Template, course: Course) -> list[Term]:
-    """Amounts in the order in which they are given, fixed ones beside the free."""
-    x = template.start
-    found: list[tuple[float, Term]] = []
+def sequence(template: Template, course: Course, x: np.ndarray) -> list[tuple[float, Term]]:
+    """(day, amount) of an order's levels in the order in which they are given at x, fixed ones beside the free."""
     start = float(course.start.at(x))
     times = start + course.offsets
-    fixed = _without_doses(template, course) * course.split
+    end = np.inf if course.stop is None else float(course.stop.at(x))
+    fixed = _without_doses(template, course, x) * course.split
+    found: list[tuple[float, Term]] = []
+    free = times >= end - TINY
     for window in course.windows:
         begins = [max(start, float(begin.at(x))) for begin in window.begins]
-        found += list(zip(begins, window.values, strict=True))
-    free = np.zeros(len(times), bool)
-    for window in course.windows:
         until = np.inf if window.until is None else float(window.until.at(x))
-        free |= (times >= float(window.begins[0].at(x)) - TINY) & (times < until - TINY)
-    inside = np.ones(len(times), bool) if course.stop is None else times < float(course.stop.at(x)) - TINY
-    found += [(float(times[k]), Term(float(fixed[k]))) for k in np.flatnonzero(~free & inside)]
-    return [term for _, term in sorted(found, key=lambda item: item[0])]
+        pairs = zip(begins, window.values, strict=True)
+        found += [(begin, value) for begin, value in pairs if begin < min(end, until) - TINY]
+        free |= (times >= begins[0] - TINY) & (times < until - TINY)
+    found += [(float(times[k]), Term(float(fixed[k]))) for k in np.flatnonzero(~free)]
+    return sorted(found, key=lambda item: item[0])
 
 
 def _visits(template: Template, line: VisitsLimit, where: str) -> list[Row]:

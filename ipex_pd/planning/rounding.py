@@ -1,0 +1,193 @@
+"""From an optimum to what can be prescribed: tablets, steps, whole days, few changes; by a local search.
+
+```python
+whole, at = template.sized(x)  # doses by size in mg, so that tablets can be counted
+rounded = prescribable(whole, at, value)  # value(x) -> (goal, violation of the other limits); larger goals are better
+whole.regimen(rounded.x), rounded.cost
+```
+
+The search never leaves bounds, linear limits, smallest steps or numbers of changes. It begins at the nearest point that
+can be prescribed, merges periods where the rules ask for fewer changes (the cheapest merger first), and then tries
+neighbours until none is better: one quantity up or down, equal neighbours together, one up and another down, a period
+like the one beside it. The order of trials is fixed: the same question has the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipex_pd.planning.template import Template
+from ipex_pd.planning.template_grids import Grid
+from ipex_pd.planning.template_moves import distance, mergers, neighbours, obedient, settled
+from ipex_pd.planning.template_terms import TINY
+
+Value = Callable[[np.ndarray], tuple[float, float]]
+"""x [n] -> (goal, larger is better; by how much the limits that are not linear are exceeded, 0 when kept)."""
+
+
+@dataclass(frozen=True)
+class RoundingOptions:
+    """How far the search goes.
+
+    Attributes:
+        evaluations: the most values asked for.
+        violation: excess of the other limits that counts as none.
+        give: loss of the goal that fewer changes are worth, for each merger; 0 merges only where nothing is lost.
+    """
+
+    evaluations: int = 400
+    violation: float = 1e-6
+    give: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A plan that can be prescribed.
+
+    Attributes:
+        x: [n].
+        value, violation: there.
+        cost: what rounding cost: the goal before less the goal after.
+        before: goal and violation before.
+        tried: values asked for.
+        changes: what was changed, in words.
+        cut_doses: orders that give a part of a dose, because their rhythm does not fit a day that moves.
+        outcome: how the search ended: `no neighbour is better`, `out of evaluations` or `interrupted`.
+    """
+
+    x: np.ndarray
+    value: float
+    violation: float
+    cost: float
+    before: tuple[float, float]
+    tried: int
+    changes: tuple[str, ...]
+    cut_doses: tuple[str, ...]
+    outcome: str
+
+
+class _Spent(Exception):
+    """No evaluations are left."""
+
+
+class _Search:
+    """The values asked for so far, and the best point that keeps the rules."""
+
+    def __init__(self, grid: Grid, value: Value, options: RoundingOptions) -> None:
+        self.grid, self.value, self.options = grid, value, options
+        self.tried, self.known = 0, dict[bytes, tuple[float, float]]()
+        self.best: np.ndarray | None = None
+        self.allowed = options.violation
+        self.before = (np.nan, np.nan)
+
+    def begin(self, start: np.ndarray) -> None:
+        """The value before rounding; what it exceeds already may be exceeded."""
+        self.before = self.ask(start)
+        self.allowed = max(self.options.violation, self.before[1])
+
+    def ask(self, x: np.ndarray) -> tuple[float, float]:
+        """Goal and violation at x, asked for once."""
+        key = _key(x)
+        if key not in self.known:
+            if self.tried >= self.options.evaluations:
+                raise _Spent
+            goal, violation = self.value(x.copy())
+            self.tried += 1
+            self.known[key] = (float(goal), float(violation))
+        return self.known[key]
+
+    def merit(self, x: np.ndarray) -> tuple[float, float]:
+        """Smaller is better: excess of violation first, then the goal."""
+        goal, violation = self.ask(x)
+        if not (np.isfinite(goal) and np.isfinite(violation)):
+            return np.inf, np.inf
+        return max(0.0, violation - self.allowed), -goal
+
+
+def prescribable(template: Template, x: np.ndarray, value: Value, options: RoundingOptions | None = None) -> Rounded:
+    """The best point near x that can be prescribed.
+
+    Args:
+        template: in mg where tablets are counted (`Template.sized`).
+        x: [n] an optimum, within bounds.
+        value: goal and violation at a point; Ctrl-C in it ends the search with the best so far.
+        options: of the search.
+
+    Raises:
+        UsageError: doses by size of a drug whose tablets are counted.
+        RecordError: nothing that can be prescribed keeps the limits.
+    """
+    grid, settings = Grid(template), options or RoundingOptions()
+    start = template.point(x)
+    search = _Search(grid, value, settings)
+    first = settled(grid, grid.snapped(np.clip(start, template.lower, template.upper)), start)
+    search.best = obedient(grid, first, start, lambda y: (distance(grid, y, start), 0.0))
+    outcome = "no neighbour is better"
+    try:
+        search.begin(start)
+        _first(search, first, start)
+        _descend(search)
+        while _merge(search):
+            _descend(search)
+    except _Spent:
+        outcome = "out of evaluations"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+    return _told(search, start, outcome)
+
+
+def _key(x: np.ndarray) -> bytes:
+    return bytes((np.round(x, 9) + 0.0).tobytes())
+
+
+def _first(search: _Search, first: np.ndarray, start: np.ndarray) -> None:
+    """The better of two ways to keep the rules: the nearest point, and the cheapest mergers."""
+    nearest = search.best
+    assert nearest is not None
+    search.merit(nearest)
+    other = obedient(search.grid, first, start, search.merit)
+    if search.merit(other) < search.merit(nearest):
+        search.best = other
+
+
+def _descend(search: _Search) -> None:
+    """To better neighbours until there is none."""
+    better = True
+    while better:
+        better = False
+        assert search.best is not None
+        for y in neighbours(search.grid, search.best):
+            if not search.grid.broken(y) and search.merit(y) < search.merit(search.best):
+                search.best, better = y, True
+                break
+
+
+def _merge(search: _Search) -> bool:
+    """The cheapest merger of neighbouring periods, where it costs no more than `give`."""
+    here = search.best
+    assert here is not None
+    options = [y for y in mergers(search.grid, here) if not search.grid.broken(y)]
+    if not options:
+        return False
+    best = min(options, key=search.merit)
+    excess, loss = search.merit(best)
+    if excess > 0.0 or loss > search.merit(here)[1] + search.options.give + abs(loss) * TINY:
+        return False
+    search.best = best
+    return True
+
+
+def _told(search: _Search, start: np.ndarray, outcome: str) -> Rounded:
+    grid, found = search.grid, search.best
+    assert found is not None
+    goal, violation = search.known.get(_key(found), (np.nan, np.nan))
+    changes = tuple(
+        f"{v.name}: {old:.4g} to {new:.4g} {v.unit}"
+        for v, old, new in zip(grid.template.variables, start, found, strict=True)
+        if abs(new - old) > TINY
+    )
+    cut, cost = grid.cut_doses(found), search.before[0] - goal
+    return Rounded(found, goal, violation, cost, search.before, search.tried, changes, cut, outcome)

@@ -139,7 +139,7 @@ def _apart(template: Template, line: ApartLimit, where: str) -> Iterator[Row]:
 def _prophylaxis(template: Template, line: ProphylaxisLimit, where: str) -> Iterator[Row]:
     day = template.transplant
     own = [course for course in _given(template, line.drug) if course.graft is not None]
-    if day is None or not template.base.transplants:
+    if day is None or line.drug not in template.base.drugs:
         return
     if not own:
         raise RecordError(

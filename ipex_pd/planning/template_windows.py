@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ipex_pd.planning.template_courses import Course, Window
 from ipex_pd.planning.template_terms import TINY, Term
 from ipex_pd.records.plan_free import FreeDose
+from ipex_pd.records.plan_limits import VisitsLimit
 
 if TYPE_CHECKING:
     from ipex_pd.planning.template_build import Draft
@@ -41,17 +42,23 @@ def _begins(made: Draft, course: Course, line: FreeDose, origin: Term, first: Te
     last = min(ends)
     found = [first] if first.lowest(lower) < last - TINY else []
     if line.changes_every is not None:
-        step = line.changes_every
-        while (
-            found and found[-1].plus(step).lowest(lower) < last - TINY and _before(found[-1].plus(step), until, course)
-        ):
-            found.append(found[-1].plus(step))
-        return found
+        return _regular(made, course, line.changes_every, first, until, last) if found else []
     for moment in line.changes_on:
         begin = origin.plus(moment.day)
         apart = begin.since(first)
         later = apart > TINY if apart is not None else begin.highest(upper) > first.lowest(lower) + TINY
         if found and later and begin.lowest(lower) < last - TINY and _before(begin, until, course):
+            found.append(begin)
+    return found
+
+
+def _regular(made: Draft, course: Course, step: float, first: Term, until: Term | None, last: float) -> list[Term]:
+    """Periods of one length; where the plan has visits, those that begin on one."""
+    lower, number, found = made.bounds()[0], 1, [first]
+    visits = [line.days for line in made.problem.limits if isinstance(line, VisitsLimit)]
+    while (begin := first.plus(number * step)).lowest(lower) < last - TINY and _before(begin, until, course):
+        number += 1
+        if not visits or begin.variables or min(abs(begin.constant - day) for day in visits[0]) < 1e-6:
             found.append(begin)
     return found
 

@@ -9,9 +9,11 @@ from ipex_pd.errors import UnitError, UnknownKeyError, nearest_hint
 from ipex_pd.records import plan_limits as limit
 from ipex_pd.records.growth import body_surface, size_at
 from ipex_pd.records.patients import Patient
-from ipex_pd.records.plan_free import FreeDose, FreeStart, FreeStop, drug_of
+from ipex_pd.records.plan_check_troughs import sampled_while_given, windows
+from ipex_pd.records.plan_free import PROPHYLAXIS, FreeDose, FreeStart, FreeStop, drug_of
 from ipex_pd.records.plan_goals import QUALITY
 from ipex_pd.records.plan_view import Check, Placed, PlanView, Problem, finite
+from ipex_pd.records.regimens import Regimen
 
 _TINY = 1e-9
 
@@ -127,24 +129,6 @@ def _about(line: limit.AnyLimit) -> object:
     if isinstance(line, limit.EndpointLimit):
         return line.key, line.endpoint, line.most is None, line.share
     return None
-
-
-def _troughs(view: PlanView) -> Iterator[Problem]:
-    windows = list(view.limits(limit.TroughLimit))
-    horizon = view.problem.horizon
-    for index, line in windows:
-        late = [day for day in line.days if day > horizon]
-        if late or not line.sample_days(horizon):
-            day = late[0] if late else line.first
-            what = f"a trough on day {day:g}"
-            key = "days" if line.days else "from"
-            yield Problem(("limits", index, key), what, f"The horizon is day {horizon:g}", "Sample earlier")
-    for (_, line), (index, other) in combinations(windows, 2):
-        shared = set(line.sample_days(horizon)) & set(other.sample_days(horizon))
-        apart = max(line.low_mg_l, other.low_mg_l) >= min(line.high_mg_l, other.high_mg_l)
-        if line.drug == other.drug and shared and apart:
-            what = f"two windows for the trough of `{line.drug}` on day {min(shared):g} have nothing in common"
-            yield Problem(("limits", index), what, "A trough lies in both", "Change the windows or their days")
 
 
 def _doses(view: PlanView) -> Iterator[Problem]:
@@ -269,8 +253,8 @@ def _apart(view: PlanView) -> Iterator[Problem]:
             begins = [p for p in view.orders_of(regimen) if p.order.drug == second and p.order.given]
             if any(_can_move(view, placed) for placed in (*ends, *begins)):
                 continue
-            day = _days_of(regimen.transplants, ends) if first == limit.TRANSPLANT else _stops(view, ends)
-            later = _days_of(regimen.transplants, begins) if second == limit.TRANSPLANT else _begins(begins)
+            day = _transplant_day(regimen) if first == limit.TRANSPLANT else _stops(view, ends)
+            later = _transplant_day(regimen) if second == limit.TRANSPLANT else _begins(begins)
             if day is None or later is None or _drifts(view, line, ends, begins):
                 continue
             if later - day < line.least - _TINY:
@@ -283,14 +267,17 @@ def _drifts(view: PlanView, line: limit.ApartLimit, ends: list[Placed], begins: 
     """Whether a free day of transplant moves the two against each other."""
     if view.problem.transplant_day is None or limit.TRANSPLANT not in line.between:
         return False
-    stops = [p.order.dose.stop for p in ends]
-    bound = all(stop is not None and stop.anchor == "transplant" for stop in stops) and bool(stops)
-    return not (bound or (bool(begins) and all(p.order.dose.start.anchor == "transplant" for p in begins)))
+    stops = ((placed, placed.order.dose.stop) for placed in ends)
+    starts = ((placed, placed.order.dose.start) for placed in begins)
+    moments = stops if line.between[1] == limit.TRANSPLANT else starts
+    return not all(
+        placed.key.startswith(PROPHYLAXIS) or (moment is not None and moment.anchor == "transplant")
+        for placed, moment in moments
+    )
 
 
-def _days_of(transplants: tuple[object, ...], _: list[Placed]) -> float | None:
-    days = [float(getattr(transplant, "day")) for transplant in transplants]  # noqa: B009
-    return min(days) if days else None
+def _transplant_day(regimen: Regimen) -> float | None:
+    return min((transplant.day for transplant in regimen.transplants), default=None)
 
 
 def _stops(view: PlanView, ends: list[Placed]) -> float | None:
@@ -343,7 +330,8 @@ LIMIT_CHECKS: tuple[Check, ...] = (
     Check("plan.limit-of-fixed-dose", _free_doses),
     Check("plan.visits", _visits),
     Check("plan.limit-twice", _repeated),
-    Check("plan.trough", _troughs),
+    Check("plan.trough", windows),
+    Check("plan.trough", sampled_while_given),
     Check("plan.contradiction", _doses),
     Check("plan.tablets", _tablets),
     Check("plan.contradiction", _together),

@@ -226,6 +226,12 @@ class Statistic(Record):
         rule = "It is `mean`, `worst` or `{quantile: 10 %}`"
         raise fault(f"`{data}` is not a statistic", rule=rule, kind=UnknownKeyError.__name__)
 
+    @model_validator(mode="after")
+    def _shared(self) -> Statistic:
+        if (self.kind == "quantile") != (self.share is not None):
+            raise fault(f"`{self.kind}` with a share of {self.share}", rule="A quantile has a share, others have none")
+        return self
+
     @model_serializer(mode="plain")
     def _written(self) -> Any:
         return {"quantile": self.share} if self.kind == "quantile" else self.kind
@@ -236,4 +242,4 @@ class Statistic(Record):
             return "on average over the members"
         if self.kind == "worst":
             return "in the member who does worst"
-        return f"in the member than whom {self.share:.3g} of all do worse"
+        return f"in the member than whom {100 * (self.share or 0.0):g} % do worse"

@@ -44,7 +44,9 @@ _MOST_GRAINS = 2_000_000
 
 
 class TroughLimit(Sourced):
-    """The trough of a drug in a window, on stated days, in a share of members and days.
+    """The trough of a drug in a window, on stated days of the regimen, in a share of members and days.
+
+    Every stated day counts, so a window with a lower end is sampled while the drug is surely given.
 
     Attributes:
         drug: written `trough`.

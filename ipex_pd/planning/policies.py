@@ -165,7 +165,7 @@ def at_score(least: float, measurement: str = "oi_score") -> Threshold:
 
 def place_of(paths: Paths, day: float) -> int:
     """Position of a candidate day. Raises: UsageError."""
-    near = np.flatnonzero((paths.days == day) | (np.abs(paths.days - day) < 1e-6))
+    near = np.flatnonzero(np.isclose(paths.days, day, rtol=0.0, atol=1e-6))
     if not near.size:
         known = ", ".join(paths.labels)
         raise UsageError(f"day {day:g} is not a candidate", where="policy", rule=f"Candidates are {known}")

@@ -106,12 +106,12 @@ class FreeDose(Sourced):
             raise fault(f"`{self.lowest}` is not below `{self.highest}`", rule=rule, at=("lowest",))
         if self.changes_every is not None and self.changes_on:
             raise fault("both `changes_every` and `changes_on`", rule="One of them says when the dose may change")
-        days = [moment.day for moment in self.changes_on]
-        if any(a >= b for a, b in pairwise(days)):
-            raise fault("the days of `changes_on` are not in order", rule="They rise", at=("changes_on",))
         if len({moment.anchor for moment in self._moments()}) > 1:
             rule = "All days of a line count from the start, or all from the transplant"
             raise fault("days of two kinds", rule=rule, at=("changes_on",))
+        days = [moment.day for moment in self.changes_on]
+        if any(a >= b for a, b in pairwise(days)):
+            raise fault("the days of `changes_on` are not in order", rule="They rise", at=("changes_on",))
         if self.first and self.until and self.until.day <= self.first.day:
             raise fault(f"`until` {self.until.day:g} is not after `from`", rule="A dose is free for a time")
         return self

@@ -5,6 +5,7 @@ import pytest
 from ipex_pd.records import library
 from ipex_pd.records.parameters import Parameter
 from ipex_pd.records.patients import Patient
+from ipex_pd.records.plan_names import records_of
 from ipex_pd.records.provenance import sources_in
 from ipex_pd.records.yamlfile import from_data
 
@@ -50,6 +51,19 @@ def test_every_shipped_dose_has_a_source(name: str) -> None:
     assert bool(rows) == (name != "untreated")
 
 
+@pytest.mark.parametrize("name", library.shipped("plans"))
+def test_every_number_of_a_plan_has_a_source(name: str) -> None:
+    plan = library.load_plan(name)
+    records = records_of(plan)
+    assert all(line.source is not None for line in (*plan.free, *plan.limits, *plan.goals))
+    assert all(order.dose.source is not None for regimen in records.regimens for order in regimen.orders)
+    assert plan.fresh.seed != plan.ensemble.seed
+    assert {regimen.name for regimen in records.compare_with} & set(library.shipped("regimens"))
+    words = "\n".join(plan.in_words())
+    assert words.count("Free: ") == len(plan.free)
+    assert words.count("Limit: ") == len(plan.limits)
+
+
 @pytest.mark.parametrize("name", library.shipped("patients"))
 def test_every_patient_is_complete(name: str) -> None:
     patient = library.load_patient(name)
@@ -86,6 +100,13 @@ def test_what_must_be_on_the_shelves() -> None:
     assert {f"transplant_{when}_{how}" for when in ("early", "late") for how in ("reduced", "full")} <= {
         *catalogue["regimens"]
     }
+    assert {
+        "steroid_sparing_taper",
+        "tacrolimus_trough",
+        "bridge_and_transplant",
+        "three_drugs_daily",
+        "rituximab_days",
+    } <= {*catalogue["plans"]}
 
 
 def test_the_two_calcineurin_inhibitors_act_alike_at_the_means_of_the_shipped_regimens() -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from toy_systems import PREDNISOLONE, THETA, schedule_of, toy_system
 
 from ipex_pd.numerics.constrained import ConstrainedStopping, minimise_constrained
@@ -171,8 +172,11 @@ def tumour(rates, lengths, substeps):
 
 
 def test_printed_optimum_of_a_dosing_benchmark_with_free_switches():
-    """Three phases with free rates and lengths find: full rate until the drug is used up, then none until the
-    minimum."""
+    """Three phases with free rates and lengths: full rate until the drug is used up, then none until the minimum.
+
+    Integrated to 1e-13, the printed time gives 7571.67007 and the minimum is 7571.67004 at 1.19635 days: the printed
+    value lies 1.5e-7 of itself higher, within the tolerance of a collocation, and the minimum is that flat in time.
+    """
 
     def drug(x):
         return np.array([x[:3] @ x[3:]]), np.concatenate([x[3:], x[:3]])[None]
@@ -186,10 +190,23 @@ def test_printed_optimum_of_a_dosing_benchmark_with_free_switches():
         stopping=ConstrainedStopping(gradient=1e-9, decrease=1e-16),
     )
     rates, lengths = found.x[:3], found.x[3:]
-    assert found.value == pytest.approx(PRINTED_VOLUME, abs=6e-5)
-    assert lengths.sum() == pytest.approx(PRINTED_TIME, abs=2e-5)
+    assert found.value == pytest.approx(PRINTED_VOLUME, rel=2e-7)
+    assert found.value <= PRINTED_VOLUME
+    assert lengths.sum() == pytest.approx(PRINTED_TIME, abs=3e-4)
+    assert found.value == pytest.approx(_integrated(rates, lengths), rel=1e-10)
     assert rates @ lengths == pytest.approx(MOST_DRUG, rel=1e-7)
     assert "drug" in found.active
+
+
+def _integrated(rates, lengths):
+    logs = np.log([LARGEST / 2, LARGEST / 4])
+    for rate, length in zip(rates, lengths, strict=True):
+
+        def slope(_, y, rate=rate):
+            return [-GROWTH * (y[0] - y[1]), BIRTH - LOSS - DEATH * np.exp(2 * y[0] / 3) - KILL * rate]
+
+        logs = solve_ivp(slope, (0.0, length), logs, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+    return float(np.exp(logs[0]))
 
 
 @pytest.mark.parametrize("start", [(10.0, 1.0), (3.0, 1.5)])

@@ -1,0 +1,308 @@
+"""optimise_regimen(): the best prescribable regimen for a goal within its limits, over an ensemble of what may be true.
+
+For every combination of enumerated choices (drug, interval, conditioning, donor): searches from several starts over the
+free doses and days with exact gradients, smoothing narrowed in stages; then prescribable doses by a local search.
+What is chosen is judged by simulation, in sample and on fresh members, beside the start and the standard regimens.
+
+```python
+goal = load_plan("steroid_sparing_taper")
+plan = optimise_regimen(load_patient(goal.patient), goal=goal)
+print(plan)
+plan.regimen  # simulate and compare take it
+```
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipex_pd.errors import UsageError
+from ipex_pd.numerics.constrained import ConstrainedStep
+from ipex_pd.numerics.constrained_limits import Array
+from ipex_pd.planning.conflicts import Conflicts, find_conflicts
+from ipex_pd.planning.ensemble import Ensemble, ensemble_of
+from ipex_pd.planning.objective import PlanObjective
+from ipex_pd.planning.optimise_search import (
+    FEASIBLE,
+    PlanOptions,
+    SearchEnd,
+    Searcher,
+    Told,
+    best_end,
+    choice_name,
+)
+from ipex_pd.planning.plan import Plan
+from ipex_pd.planning.plan_assembly import Candidate, Question, assemble_plan
+from ipex_pd.planning.plan_checkpoint import PlanCheckpoint, question_of
+from ipex_pd.planning.rounding import RoundingOptions, prescribable
+from ipex_pd.planning.starts import PlanStart, starts_of
+from ipex_pd.planning.template import Combination, Size, Template, combinations, size_of, template_of
+from ipex_pd.records.draws import ParameterDraws, load_draws
+from ipex_pd.records.library import load_plan
+from ipex_pd.records.patients import Patient
+from ipex_pd.records.plan_free import FreeDose, order_keys
+from ipex_pd.records.plans import PlanningProblem
+from ipex_pd.records.regimens import Regimen
+from ipex_pd.simulation.population import Population
+from ipex_pd.simulation.simulation import simulate
+
+if TYPE_CHECKING:
+    from ipex_pd.records.plan_parts import PlanEnsemble
+
+__all__ = ["PlanOptions", "optimise_regimen"]
+
+
+def optimise_regimen(
+    child: Patient | Population | Ensemble,
+    *,
+    goal: PlanningProblem | str,
+    start: Regimen | None = None,
+    draws: ParameterDraws | None = None,
+    options: PlanOptions | None = None,
+    progress: Told | None = None,
+    fresh: Ensemble | None = None,
+    resume: PlanCheckpoint | None = None,
+    checkpoint: Callable[[PlanCheckpoint], None] | None = None,
+) -> Plan:
+    """Find the best regimen for a goal within its limits.
+
+    Args:
+        child: who the plan is for: a child, around whom the problem's ensemble is drawn; a population or an ensemble is
+            taken as it is.
+        goal: the planning problem, or its name or path.
+        start: the regimen to begin from, in place of the problem's own.
+        draws: parameter draws (of a fit, or of one child's posterior), in place of the stated uncertainty.
+        options: of the search.
+        progress: called with (search, iteration, goal so far, violation) at every accepted point.
+        fresh: members on whom the plan is judged out of sample, where `child` is a population or an ensemble.
+        resume: finished searches of an interrupted run.
+        checkpoint: called with all finished searches after each of them.
+
+    Returns:
+        The plan. Where no plan keeps all limits it says which contradict one another; where it does no better than the
+        start, it says so in `notes`. Ctrl-C ends the searches and plans with the best so far (`partial`).
+
+    Raises:
+        RecordError: a free quantity, limit or drug that cannot be honoured, or a checkpoint of another question.
+        UsageError: options or draws that do not fit.
+    """
+    settings = options or PlanOptions()
+    problem = load_plan(goal) if isinstance(goal, str) else goal
+    if start is not None:
+        problem = problem.model_copy(update={"start": start})
+    question = _question(child, problem, draws, fresh)
+    run = _Run(question, settings, progress, checkpoint)
+    if resume is not None:
+        resume.require(run.done.question)
+        run.resumed = resume
+    return run.plan()
+
+
+@dataclass
+class _Run:
+    """One planning run: its searches, and what they found."""
+
+    question: Question
+    options: PlanOptions
+    told: Told | None
+    checkpoint: Callable[[PlanCheckpoint], None] | None
+    resumed: PlanCheckpoint | None = None
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.done = PlanCheckpoint(question_of(self.question.problem, self.question.ensemble), {})
+
+    def plan(self) -> Plan:
+        """All combinations, the best of them rounded and judged."""
+        searched, ranked = self._screened(combinations(self.question.problem))
+        candidates = [self._candidate(combination) for combination in searched]
+        evaluated = sum(c.searcher.evaluations for c in candidates)
+        found = [c for c in candidates if c.ends]
+        for candidate in sorted(found, key=_order)[: self.options.finalists]:
+            self._rounded(candidate)
+        conflicts = None if any(c.feasible for c in found) else self._conflicts(candidates)
+        return assemble_plan(
+            self.question,
+            candidates,
+            ranked,
+            conflicts,
+            self.options,
+            notes=tuple(dict.fromkeys(self.notes)),
+            partial=self.interrupted,
+            settings={"seconds": round(time.monotonic() - self.began, 1), "evaluations": evaluated},
+        )
+
+    def _screened(self, every: tuple[Combination, ...]) -> tuple[list[Combination], list[Candidate]]:
+        """The combinations to search in full, and the others as a short search left them."""
+        if len(every) <= self.options.screen:
+            return list(every), []
+        short = [self._shortly(combination) for combination in every]
+        short.sort(key=_order)
+        kept, rest = short[: self.options.screen], short[self.options.screen :]
+        self.notes.append(
+            f"{len(every)} combinations of choices: all had a short search, the {len(kept)} best were searched in full"
+        )
+        return [c.combination for c in kept], rest
+
+    def _shortly(self, combination: Combination) -> Candidate:
+        searcher = self._searcher(combination)
+        starts = starts_of(searcher.template, 1, self.options.seed)
+        ends = [] if self.interrupted else [searcher.roughly(s) for s in starts]
+        self.interrupted |= any(end.minimum.interrupted for end in ends)
+        return Candidate(combination, searcher, ends, searched=False)
+
+    def _searcher(self, combination: Combination) -> Searcher:
+        question, name = self.question, choice_name(combination.choices)
+        template = template_for(question.problem, combination.regimen, question.size, question.patient)
+        objective = PlanObjective(
+            question.problem,
+            question.ensemble,
+            template,
+            width=self.options.widths[-1],
+            threads=self.options.threads,
+        )
+        self.notes.extend(template.notes)
+        return Searcher(name, template, objective, self.options, self.told)
+
+    def _candidate(self, combination: Combination) -> Candidate:
+        searcher = self._searcher(combination)
+        candidate = Candidate(combination, searcher, [], searched=True)
+        for start in self._starts(searcher):
+            if self.interrupted and candidate.ends:
+                break
+            end = searcher.search(start)
+            candidate.ends.append(end)
+            if end.minimum.interrupted:
+                self.interrupted = True
+                break
+            self.done = self.done.with_end(searcher.name, end)
+            if self.checkpoint is not None:
+                self.checkpoint(self.done)
+        return candidate
+
+    def _starts(self, searcher: Searcher) -> tuple[PlanStart, ...]:
+        starts = starts_of(searcher.template, self.options.starts, self.options.seed)
+        known = () if self.resumed is None else self.resumed.searches.get(searcher.name, ())
+        if not known:
+            return starts
+        best = min(known, key=lambda d: (d.violation > FEASIBLE, -d.value if d.violation <= FEASIBLE else d.violation))
+        left = tuple(s for s in starts if s.name not in {done.start for done in known})
+        return (PlanStart(best.start, np.array(best.x), 0.0), *left)
+
+    def _rounded(self, candidate: Candidate) -> None:
+        """The best end of a combination as prescribable doses, by a local search that keeps the exact limits."""
+        question, end = self.question, candidate.best
+        whole, at = candidate.template.sized(end.x)
+        objective = candidate.searcher.objective
+        if whole is not candidate.template:
+            objective = PlanObjective(
+                question.problem,
+                question.ensemble,
+                whole,
+                width=self.options.widths[-1],
+                threads=self.options.threads,
+            )
+        searcher = Searcher(candidate.searcher.name, whole, objective, self.options, self.told)
+
+        def value(x: Array) -> tuple[float, float]:
+            found = objective.told(x)
+            violation = searcher.violation(x, found.exact)
+            if self.told is not None:
+                self.told(f"{searcher.name}, rounding", 0, found.value, violation)
+            return found.value, violation
+
+        count = 2 if self.interrupted else max(4, self.options.neighbours)
+        found = prescribable(whole, at, value, RoundingOptions(evaluations=count, violation=FEASIBLE))
+        self.interrupted |= found.outcome == "interrupted"
+        candidate.whole, candidate.rounded, candidate.at = whole, found, objective.told(found.x)
+
+    def _conflicts(self, candidates: list[Candidate]) -> Conflicts | None:
+        """What contradicts what, in the combination that comes nearest to its limits."""
+        if self.interrupted:
+            return None
+        nearest = min(candidates, key=lambda c: c.best.violation if c.ends else np.inf)
+        searcher, template = nearest.searcher, nearest.template
+
+        def step(done: ConstrainedStep) -> None:
+            if self.told is not None:
+                self.told(f"{searcher.name}, conflicts", done.iteration, float("nan"), done.violation)
+
+        linear_only = not nearest.ends
+        return find_conflicts(
+            nearest.best.x if nearest.ends else template.start,
+            lower=template.lower,
+            upper=template.upper,
+            linear=template.linear,
+            nonlinear=None if linear_only else searcher.limits(self.options.widths[-1]),
+            names=template.names,
+            callback=step,
+        )
+
+
+def _order(candidate: Candidate) -> tuple[bool, float]:
+    """Feasible combinations by value, then others by violation."""
+    if not candidate.ends:
+        return True, np.inf
+    best: SearchEnd = best_end(candidate.ends)
+    return not best.feasible, -best.value if best.feasible else best.violation
+
+
+def template_for(problem: PlanningProblem, regimen: Regimen, size: Size | None, patient: Patient | None) -> Template:
+    """The template of a regimen; orders that follow troughs and are not free stand as the child himself was given.
+
+    Raises:
+        RecordError: what cannot be honoured, such as titrated orders where no child is known.
+    """
+    if patient is None or not _follows(problem, regimen):
+        return template_of(problem, regimen, size=size)
+    course = simulate(patient, regimen, days=problem.horizon)
+    return template_of(problem, regimen, size=size, titrated=course)
+
+
+def _follows(problem: PlanningProblem, regimen: Regimen) -> bool:
+    """Whether an order follows its trough for a time in which its dose is not free."""
+    whole = {
+        line.order for line in problem.free if isinstance(line, FreeDose) and line.first is None and line.until is None
+    }
+    return any(order.titration is not None and key not in whole for key, order in order_keys(regimen).items())
+
+
+def _question(
+    child: Patient | Population | Ensemble,
+    problem: PlanningProblem,
+    draws: ParameterDraws | None,
+    fresh: Ensemble | None,
+) -> Question:
+    if isinstance(child, Patient):
+        if fresh is not None:
+            raise UsageError(
+                "`fresh` beside a child",
+                code="plan.fresh",
+                rule="Fresh members around a child are those of `out_of_sample` in the problem",
+                cure="Leave it out",
+            )
+        ensemble = _drawn(child, problem.ensemble, draws)
+        return Question(problem, child.name, ensemble, _drawn(child, problem.fresh, draws), size_of(child), child)
+    if isinstance(child, Ensemble):
+        if draws is not None:
+            raise UsageError("draws beside an ensemble", code="plan.draws", rule="An ensemble has its draws")
+        return Question(problem, child.population.name, child, fresh, None, None)
+    ensemble = ensemble_of(child, draws=draws if draws is not None else 0)
+    return Question(problem, child.name, ensemble, fresh, None, None)
+
+
+def _drawn(child: Patient, spec: PlanEnsemble, given: ParameterDraws | None) -> Ensemble:
+    draws: ParameterDraws | None = given
+    if draws is None and spec.file is not None:
+        draws = load_draws(spec.file)
+    if draws is not None and spec.draws is not None and spec.draws < len(draws):
+        draws = draws.sample(spec.draws, spec.seed)
+    chosen: ParameterDraws | int = draws if draws is not None else int(spec.draws or 0)
+    return ensemble_of(child, children=spec.children, draws=chosen, seed=spec.seed)

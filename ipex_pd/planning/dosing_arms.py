@@ -203,8 +203,9 @@ def _best(
         target=aim.target,
     )
     worth = objective(levels) @ belief.weights
-    ties = np.flatnonzero(worth >= worth.max() - 1e-12)
-    return float(doses[ties[len(ties) // 2]] / given)
+    # where doses are worth the same, as when none reaches the window, the one that comes nearest to the target
+    best = np.where(worth >= worth.max() - 1e-9, near_target(levels) @ belief.weights, -np.inf)
+    return float(doses[int(np.argmax(best))] / given)
 
 
 def _ends(train: Train, first: int, last: int) -> Floats:

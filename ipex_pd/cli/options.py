@@ -36,6 +36,11 @@ def complete_problem(incomplete: str) -> list[str]:
     return _complete(("problems", "cohort_problems"), incomplete)
 
 
+def complete_plan(incomplete: str) -> list[str]:
+    """Shipped plans that start with what is typed."""
+    return _complete(("plans",), incomplete)
+
+
 _PATIENT = "The child: a shipped name (see `ipex-pd catalogue patients`) or a YAML file."
 
 PatientOption = Annotated[
@@ -58,6 +63,14 @@ ProblemArgument = Annotated[
         metavar="NAME|FILE",
         help="The problem: a shipped name (see `ipex-pd catalogue problems`) or a YAML file.",
         autocompletion=complete_problem,
+    ),
+]
+PlanArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="The plan: a shipped name (see `ipex-pd catalogue plans`) or a YAML file.",
+        autocompletion=complete_plan,
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `ipex-pd fit ... --out RUN` wrote.")]

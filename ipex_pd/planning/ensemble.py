@@ -200,8 +200,9 @@ def ensemble_from(
 
 
 def has_draws(population: Population) -> bool:
-    """Whether its members live in different truths already."""
-    return population.draw is not None or bool(population.typical) or population.uncertainty_seed is not None
+    """Whether its members live in different truths already (a forecast's draws of one child among them)."""
+    drawn = (population.typical, getattr(population, "drawn", None))
+    return population.draw is not None or any(drawn) or population.uncertainty_seed is not None
 
 
 def _children(patient: Patient | Population, children: int | None, seed: int, given: ParameterSet | None) -> Population:

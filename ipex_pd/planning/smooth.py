@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+import ipex_pd.numerics  # noqa: F401  float64
+
 Array = Any
 
 _FLAT = 1e-4

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+import ipex_pd.numerics  # noqa: F401  float64
+
 if TYPE_CHECKING:
     from ipex_pd.records.plan_goals import Statistic
 

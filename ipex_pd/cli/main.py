@@ -23,6 +23,7 @@ from ipex_pd.cli.fit import fit
 from ipex_pd.cli.forecast import forecast
 from ipex_pd.cli.replay import replay
 from ipex_pd.cli.simulate import simulate
+from ipex_pd.cli.uncertainty import uncertainty
 from ipex_pd.cli.validate import validate
 from ipex_pd.errors import IpexError, UsageError
 
@@ -46,6 +47,7 @@ for command in (
     cohort,
     fit,
     diagnose,
+    uncertainty,
     replay,
     forecast,
     design,

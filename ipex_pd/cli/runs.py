@@ -80,6 +80,34 @@ def require_writable_file(path: Path, option: str) -> None:
         )
 
 
+def require_claimable(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that a run must not be written into, before anything is computed or deleted.
+
+    Raises:
+        UsageError: the folder holds something and ``overwrite`` is false, or it is no run and must not be emptied.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"`{path}` is a file", where="--out", rule="A run is written into a folder")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise UsageError(
+            f"the folder `{path}` already holds something",
+            code="usage.folder-exists",
+            where="--out",
+            rule="A run never overwrites an older one silently",
+            cure="Name another folder, or add `--overwrite`",
+        )
+    if not (path / "env.json").is_file():
+        raise UsageError(
+            f"the folder `{path}` holds files that are no run of ipex-pd",
+            code="usage.folder-not-a-run",
+            where="--out",
+            rule="`--overwrite` replaces runs only (folders with an `env.json`)",
+            cure="Name another folder",
+        )
+
+
 class RunFolder:
     """A folder that receives one run.
 
@@ -106,25 +134,8 @@ class RunFolder:
         self._write_environment("running")
 
     def _claim(self, overwrite: bool) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"`{self.path}` is a file", where="--out", rule="A run is written into a folder")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            if not overwrite:
-                raise UsageError(
-                    f"the folder `{self.path}` already holds something",
-                    code="usage.folder-exists",
-                    where="--out",
-                    rule="A run never overwrites an older one silently",
-                    cure="Name another folder, or add `--overwrite`",
-                )
-            if not (self.path / "env.json").is_file():
-                raise UsageError(
-                    f"the folder `{self.path}` holds files that are no run of ipex-pd",
-                    code="usage.folder-not-a-run",
-                    where="--out",
-                    rule="`--overwrite` replaces runs only (folders with an `env.json`)",
-                    cure="Name another folder",
-                )
+        require_claimable(self.path, overwrite=overwrite)
+        if self.path.is_dir():
             shutil.rmtree(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -206,8 +217,14 @@ def write_report(path: Path, page: str, folder: RunFolder | None) -> None:
 
 
 @contextmanager
-def guarded(folder: RunFolder | None) -> Iterator[None]:
+def guarded(
+    folder: RunFolder | None, cure: str = "Ask for fewer years or patients to see results sooner"
+) -> Iterator[None]:
     """Note in the run folder how the work inside ended, and turn Ctrl-C into a sentence that says what is kept.
+
+    Args:
+        folder: of the run, if there is one.
+        cure: what to do when nothing was finished in time.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -220,7 +237,7 @@ def guarded(folder: RunFolder | None) -> Iterator[None]:
         raise Interrupted(
             "the run was stopped before anything was finished",
             rule=folder.kept if folder is not None else "Nothing was written",
-            cure="Ask for fewer years or patients to see results sooner",
+            cure=cure,
         ) from interrupt
     except BaseException:
         if folder is not None and folder.path.is_dir():

@@ -26,6 +26,18 @@ Array = Any
 
 _STOPPING = Stopping(gradient=5e-3, decrease=1e-5, iterations=100, longest=5.0)
 _OTHER_PATH = 1e-3
+_FIT_AGAIN = "Fit with one of these, then ask again"
+_STOCHASTIC = (
+    "Fit with laplace or agq from the estimates of this fit, then ask again; or draw from its covariance: "
+    "`covariance_draws(fit)`, `ipex-pd uncertainty RUN --method covariance`"
+)
+_CURES = {
+    "saem": _STOCHASTIC,
+    "imp": _STOCHASTIC,
+    "nuts": "The draws of the posterior are its uncertainty: `posterior.draws`, `draws.csv` in the run folder",
+    "map": "A map fit holds all population values: estimate them, for example with focei, then ask again",
+    "two_stage": "Two stages have no joint likelihood: fit with focei, then ask again",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,14 +274,19 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(matrix / np.outer(size, size))
 
 
+def require_method(method: str, purpose: str) -> None:
+    """Refuse what follows a fit by a method that has no objective to search again. Raises: UsageError."""
+    if method not in METHODS:
+        raise UsageError(
+            f"{purpose} cannot follow a fit by `{method}`",
+            code="reestimation.method",
+            rule=f"It needs one of the objectives {', '.join(METHODS)}",
+            cure=_CURES.get(method, _FIT_AGAIN),
+        )
+
+
 def require_searchable(fit: Fit, purpose: str) -> None:
     """Refuse a fit whose objective cannot be searched again. Raises: UsageError."""
-    if fit.method not in METHODS:
-        raise UsageError(
-            f"{purpose} cannot follow a fit by `{fit.method}`",
-            code="reestimation.method",
-            rule=f"It searches one of the objectives {', '.join(METHODS)} again",
-            cure="Fit with one of these, `start` being the `w` of this fit, then ask again",
-        )
+    require_method(fit.method, purpose)
     if not fit.population.free.any():
         raise UsageError(f"{purpose} has nothing to do: this fit estimated nothing", code="reestimation.nothing")

@@ -254,7 +254,9 @@ def bootstrap(
     tails(level)
     near = Reestimation(fit, "the bootstrap")
     strata = strata_of(fit, stratify)
-    done = _resumed(resume, fit, seed, strata)
+    if resume is not None:
+        require_resumable(resume, fit, seed, strata)
+    done = () if resume is None else resume.replicates
     finished = Bootstrap(fit, seed, strata, done[:replicates], level)
     try:
         for number in range(len(done), replicates):
@@ -269,9 +271,8 @@ def bootstrap(
     return finished
 
 
-def _resumed(resume: Bootstrap | None, fit: Fit, seed: int, strata: tuple[str, ...]) -> tuple[Replicate, ...]:
-    if resume is None:
-        return ()
+def require_resumable(resume: Bootstrap, fit: Fit, seed: int, strata: tuple[str, ...]) -> None:
+    """Refuse to go on from a bootstrap of another fit, seed or strata. Raises: UsageError."""
     same = resume.seed == seed and resume.strata == strata and np.array_equal(resume.fit.w, fit.w)
     if not same:
         raise UsageError(
@@ -280,7 +281,6 @@ def _resumed(resume: Bootstrap | None, fit: Fit, seed: int, strata: tuple[str, .
             rule="Replicate k is decided by them",
             cure="Give the same, or begin anew",
         )
-    return resume.replicates
 
 
 def _repeated(near: Reestimation, strata: tuple[str, ...], seed: int, number: int) -> Replicate | None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.errors import UsageError
@@ -30,7 +29,7 @@ from ipex_pd.numerics.events import schedule_of
 from ipex_pd.numerics.schedule import Schedule
 from ipex_pd.planning.template_build import draft
 from ipex_pd.planning.template_choices import Combination, combinations
-from ipex_pd.planning.template_courses import Course
+from ipex_pd.planning.template_courses import Course, tool_of
 from ipex_pd.planning.template_limits import linear_limits
 from ipex_pd.planning.template_size import Size, convert, size_of
 from ipex_pd.planning.template_terms import Array, Term, Variable
@@ -106,22 +105,25 @@ class Template:
     def schedule(self, x: Array) -> Schedule:
         """The doses at x [n]: times, amounts and the transplant day are traced, everything else is fixed.
 
-        There is no titration in it. Rows are in the order of their times at the start values.
+        There is no titration in it. Rows are in the order of their times at the start values. Plain x gives plain
+        arrays.
         """
         times, amounts = self._rows(x)
-        fixed = self._fixed
-        days = self.transplant
-        graft = fixed.transplant_times if days is None or not days.variables else jnp.atleast_1d(days.at(x))
+        fixed, day = self._fixed, self.transplant
+        graft = fixed.transplant_times
+        if day is not None and day.variables:
+            graft = tool_of(x).atleast_1d(day.at(x))
         return replace(fixed, times=times[self._permutation], amount=amounts[self._permutation], transplant_times=graft)
 
     def _rows(self, x: Array) -> tuple[Array, Array]:
-        at = jnp.asarray(x, float)
-        times, amounts = [jnp.zeros(0)], [jnp.zeros(0)]
+        tool = tool_of(x)
+        at = tool.asarray(x, float)
+        times, amounts = [tool.zeros(0)], [tool.zeros(0)]
         for course in self.courses:
             ending = course.ending(at)
             times += [course.times(at), ending]
-            amounts += [course.amounts(at), jnp.zeros(ending.shape)]
-        return jnp.concatenate(times), jnp.concatenate(amounts)
+            amounts += [course.amounts(at), tool.zeros(ending.shape)]
+        return tool.concatenate(times), tool.concatenate(amounts)
 
     @cached_property
     def _permutation(self) -> np.ndarray:

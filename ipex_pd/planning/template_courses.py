@@ -15,13 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.planning.template_terms import TINY, Array, Term
 from ipex_pd.records.dosing import Amount, Basis
 from ipex_pd.records.schedule import Order
+
+
+def tool_of(x: Array) -> Any:
+    """numpy for plain numbers, jax.numpy inside a trace and for its arrays."""
+    return jnp if isinstance(x, jax.Array) else np
 
 
 @dataclass(frozen=True)
@@ -109,28 +116,27 @@ class Course:
     def times(self, x: Array) -> Array:
         """[N] days of the doses."""
         if self.days:
-            return jnp.asarray(x)[np.array(self.days)]
-        return jnp.asarray(self.offsets) + self.start.at(x)
+            return tool_of(x).asarray(x)[np.array(self.days)] + self.start.at(x)
+        return tool_of(x).asarray(self.offsets) + self.start.at(x)
 
     def ending(self, x: Array) -> Array:
         """[E] days of the rows that say that it has stopped: one at its end, or after each dose on a free day."""
+        tool = tool_of(x)
         if not self.ends or not self.count:
-            return jnp.zeros(0)
+            return tool.zeros(0)
         if self.days:
             times = self.times(x)
-            return jnp.minimum(times + self.gaps, jnp.append(times[1:], jnp.inf))
+            return tool.minimum(times + self.gaps, tool.append(times[1:], np.inf))
         if self.stop is not None and self.stop.since(self.start) is not None:
-            return jnp.atleast_1d(jnp.asarray(self.stop.at(x), float))
-        return jnp.atleast_1d(self.start.at(x) + self.offsets[-1] + self.gaps[-1])
+            return tool.atleast_1d(tool.asarray(self.stop.at(x), float))
+        return tool.atleast_1d(self.start.at(x) + self.offsets[-1] + self.gaps[-1])
 
     def share(self, x: Array, boundary: Term) -> Array:
         """[N] how much of each dose's time lies after a boundary."""
-        apart = boundary.since(self.start)
-        if self.days:
-            return jnp.clip((self.times(x) + self.gaps - boundary.at(x)) / self.gaps, 0.0, 1.0)
-        if apart is not None:
-            return jnp.asarray((self.offsets >= apart - TINY).astype(float))
-        return jnp.clip((self.times(x) + self.gaps - boundary.at(x)) / self.gaps, 0.0, 1.0)
+        apart, tool = boundary.since(self.start), tool_of(x)
+        if apart is not None and not self.days:
+            return tool.asarray((self.offsets >= apart - TINY).astype(float))
+        return tool.clip((self.times(x) + self.gaps - boundary.at(x)) / self.gaps, 0.0, 1.0)
 
     def base(self) -> np.ndarray:
         """[N] amounts of the order without its free times, a stop aside, in the unit of the values."""
@@ -141,7 +147,7 @@ class Course:
 
     def amounts(self, x: Array) -> Array:
         """[N] each dose in the basis."""
-        total: Array = jnp.asarray(self.base())
+        total: Array = tool_of(x).asarray(self.base())
         for window in self.windows:
             total = self._within(x, window, total)
         if self.stop is not None:
@@ -149,11 +155,12 @@ class Course:
         return total / self.split
 
     def _within(self, x: Array, window: Window, total: Array) -> Array:
-        after = jnp.zeros(self.count) if window.until is None else self.share(x, window.until)
-        shares = [jnp.maximum(self.share(x, begin), after) for begin in window.begins] + [after]
+        tool = tool_of(x)
+        after = tool.zeros(self.count) if window.until is None else self.share(x, window.until)
+        shares = [tool.maximum(self.share(x, begin), after) for begin in window.begins] + [after]
         total = total * (1.0 - (shares[0] - after))
         for value, now, then in zip(window.values, shares[:-1], shares[1:], strict=True):
-            total = total + value.at(x) * (now - jnp.minimum(then, now))
+            total = total + value.at(x) * (now - tool.minimum(then, now))
         return total
 
     def linear(self) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ipex_pd.planning.template_courses import Course
 from ipex_pd.planning.template_terms import TINY
-from ipex_pd.records.dosing import Amount
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.yamlfile import from_data
 
@@ -32,7 +31,6 @@ class Piece:
         begin, end: first day, and the day from which they are not given any more; `end` is None when they go on.
         last: day of the last dose before the horizon.
         amount: in the unit of the course.
-        every: time between doses where it is that of the course no more (doses on free days), else None.
     """
 
     course: Course
@@ -40,7 +38,6 @@ class Piece:
     end: float | None
     last: float
     amount: float
-    every: float | None = None
 
     @property
     def single(self) -> bool:
@@ -55,7 +52,7 @@ def pieces_of(course: Course, x: np.ndarray) -> list[Piece]:
     ending = np.asarray(course.ending(x), float)
     if course.days:
         rows = zip(times, ending, amounts, strict=True)
-        return [Piece(course, *map(float, (t, e, t, a, e - t))) for t, e, a in rows if a > _NOTHING and e - t > TINY]
+        return [Piece(course, *map(float, (t, e, t, a))) for t, e, a in rows if a > _NOTHING and e - t > TINY]
     found: list[Piece] = []
     number = 0
     while number < course.count:
@@ -97,7 +94,7 @@ def _cut(piece: Piece, found: list[Piece]) -> Piece:
     ]
     if not later:
         return piece
-    return Piece(piece.course, piece.begin, min(later), piece.last, piece.amount, piece.every)
+    return Piece(piece.course, piece.begin, min(later), piece.last, piece.amount)
 
 
 def written(template: Template, x: np.ndarray) -> Regimen:
@@ -160,25 +157,20 @@ def as_it_stands(template: Template, course: Course, x: np.ndarray) -> bool:
 def _order(piece: Piece, origin: float, plan: str) -> dict[str, Any]:
     course = piece.course
     dose, found = course.order.dose, dict[str, Any](drug=course.order.drug)
-    per_day = course.per_day and piece.every is None
-    amount = piece.amount if per_day else piece.amount / course.split
-    found["amount"] = f"{amount!r} {Amount(0.0, course.basis, per_day).unit}"
+    found["amount"] = f"{piece.amount!r} {course.unit}"
     if dose.maximum is not None:
-        whole = piece.every is None
-        found["maximum"] = f"{dose.maximum.value!r} {dose.maximum.unit}" if whole else f"{course.order.maximum_mg!r} mg"
+        found["maximum"] = f"{dose.maximum.value!r} {dose.maximum.unit}"
     found["route"] = dose.route
     if dose.infusion is not None:
         found["infusion"] = f"{dose.infusion!r} day"
     if dose.every is not None:
-        found["every"] = f"{piece.every or dose.every!r} day"
+        found["every"] = f"{dose.every!r} day"
     else:
         found["at"] = list(dose.at)
         if dose.days_of_week:
             found["days_of_week"] = list(dose.days_of_week)
     found["start"] = _plain(piece.begin - origin)
-    if piece.every is not None:
-        found["count"] = 1
-    elif piece.end is not None:
+    if piece.end is not None:
         found["stop"] = _plain(piece.end - origin)
     found["source"] = {"assumed": f"found by optimisation of plan {plan}"}
     return found

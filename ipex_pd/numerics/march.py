@@ -17,7 +17,7 @@ import numpy as np
 
 from ipex_pd.numerics import averaging, program, superposition
 from ipex_pd.numerics.integrate import potencies
-from ipex_pd.numerics.march_plan import Blocks, Doses, Family, families_of, plan_blocks, require_plain
+from ipex_pd.numerics.march_plan import Blocks, Doses, Family, families_of, infused_orders, plan_blocks, require_plain
 from ipex_pd.numerics.march_steps import EPSILON
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.reduction import Dormant, Reduced, dormant_states, reduce
@@ -94,21 +94,30 @@ def plan_march(
     own = np.reshape(np.asarray(days, float), (len(age), -1))
     lags = np.asarray(program.lags_of(system, rows, theta, jnp.asarray(age), jnp.asarray(x)))
     transplants = bool((np.asarray(rows.transplant_times) < own.max(axis=1)).any())
-    dormant = _dormant(system, transplants, theta, x)
-    families = families_of(system, rows.orders, rows, dormant, {n: v[0] for n, v in theta.items()})
+    dormant = dormant_in_march(system, transplants, theta, x)
+    families = families_of(system, rows.orders, infused_orders(rows), dormant, {n: v[0] for n, v in theta.items()})
     names = system.model.events["transplant"] if transplants else ()
-    plan = plan_blocks(families, rows, lags, own, grading, names)
+    laid = plan_blocks(families, rows, lags, own, grading, names)
     course = Course(system, rows.orders, families, transplants, dormant)
-    return March(course, plan.blocks, plan.days, plan.places)
+    return March(course, laid.blocks, laid.days, laid.places)
 
 
-def _dormant(system: System, transplants: bool, theta: Values, x: Array) -> Dormant:
+def dormant_in_march(system: System, transplants: bool, theta: Values, x: Array) -> Dormant:
+    """What stands still from states [S, P] on."""
     absent = unaffected(system, theta)
     return Dormant(absent=absent) if transplants else dormant_states(system.model, absent, theta, np.asarray(x))
 
 
-class _Carry(NamedTuple):
-    """What goes from block to block, children last."""
+class Carry(NamedTuple):
+    """What goes from block to block, children last.
+
+    Attributes:
+        x: [S, B] states.
+        amounts: of each drug, [1 + n, B] [mg], depot first.
+        daily: [O, B] daily dose of each order [mg].
+        rate: [O, B] its running infusion [mg/day].
+        covariates: name -> [B], of the last visit.
+    """
 
     x: Array
     amounts: tuple[Array, ...]
@@ -129,15 +138,70 @@ def march(course: Course, slots: Blocks, places: Array, theta: Values, *, age: A
         x: [S, B] states at day 0; traced.
     """
     blocks = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), slots)
+    begin = beginning(course, theta, age=age, x=x)
+    _, history = jax.lax.scan(jax.checkpoint(partial(_block, course, theta, age)), begin, blocks)
+    return _read(history, places)
+
+
+def beginning(course: Course, theta: Values, *, age: Array, x: Array) -> Carry:
+    """What a march begins with on day 0: no drug anywhere."""
     children, orders = x.shape[1], len(course.orders)
-    begin = _Carry(
+    return Carry(
         x=x,
         amounts=tuple(jnp.zeros((1 + d.compartments, children)) for d in course.system.drugs),
         daily=jnp.zeros((orders, children)),
         rate=jnp.zeros((orders, children)),
         covariates=_covariates(course.system, theta, age, x),
     )
-    _, history = jax.lax.scan(jax.checkpoint(partial(_block, course, theta, age)), begin, blocks)
+
+
+class Kept(NamedTuple):
+    """What `march_on` leaves of W days: central concentrations [W, D, B] [mg/L] and a Carry of [W, ...]."""
+
+    levels: Array
+    carried: Carry
+
+
+def march_on(
+    course: Course, slots: Blocks, kept: Array, count: Array, theta: Values, *, age: Array, begin: Carry
+) -> Kept:
+    """March on from what was carried to a day; values are read where blocks begin, before what happens there.
+
+    Args:
+        course: what the program is specialised to.
+        slots: of `plan_branches`, one row: all children share their times and amounts.
+        kept: [W] blocks that days open.
+        count: blocks to be taken; the others only fill up.
+        theta: name -> [B].
+        age: [B] at day 0 [day].
+        begin: at the start.
+    """
+    children = begin.x.shape[1]
+    days = kept.shape[0]
+    some = jax.tree.map(lambda leaf: leaf[0], slots)
+    blank = (jnp.zeros((days, len(course.system.drugs), children)), begin)
+    found = Kept(blank[0], jax.tree.map(lambda leaf: jnp.zeros((days, *leaf.shape)), begin))
+
+    def taken(state: tuple[Array, Carry, Kept]) -> tuple[Array, Carry, Kept]:
+        k, carry, sofar = state
+        own = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[k][..., None], (*leaf.shape[1:], children)), some)
+        after, (_, levels) = _block(course, theta, age, carry, own)
+        here = kept == k
+
+        def keep(old: Array, new: Array) -> Array:
+            return jnp.where(here.reshape(-1, *[1] * new.ndim), new, old)
+
+        left = Kept(keep(sofar.levels, levels[0]), jax.tree.map(keep, sofar.carried, carry))
+        return k + 1, after, left
+
+    ended: tuple[Array, Carry, Kept] = jax.lax.while_loop(
+        lambda state: state[0] < count, taken, (jnp.zeros((), int), begin, found)
+    )
+    return ended[2]
+
+
+def _read(history: tuple[Array, Array], places: Array) -> tuple[Array, Array]:
+    """[V, S, B] and [V, D, B] at steps [B, V]."""
     people = jnp.arange(places.shape[0])[:, None]
     states, levels = (
         leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[places, :, people] for leaf in history
@@ -150,9 +214,7 @@ def _covariates(system: System, theta: Values, age: Array, x: Array) -> dict[str
     return {name: jnp.broadcast_to(jnp.asarray(v, float), age.shape) for name, v in body.items()}
 
 
-def _block(
-    course: Course, theta: Values, age: Array, carry: _Carry, some: Blocks
-) -> tuple[_Carry, tuple[Array, Array]]:
+def _block(course: Course, theta: Values, age: Array, carry: Carry, some: Blocks) -> tuple[Carry, tuple[Array, Array]]:
     """Visit and transplant, then drugs and effects of all sub-steps at once, then the disease step by step."""
     system = course.system
     now = age + some.time
@@ -166,7 +228,7 @@ def _block(
     for family, doses in zip(course.families, some.doses, strict=True):
         given.take(family, doses)
     rows = given.march(now)
-    after = _Carry(rows[-1], tuple(given.amounts), given.daily, given.rate, covariates)
+    after = Carry(rows[-1], tuple(given.amounts), given.daily, given.rate, covariates)
     before = jnp.concatenate([carry.x[None], rows[1:-1]])
     return after, (before, given.concentrations())
 
@@ -179,7 +241,7 @@ class _Given:
         course: Course,
         theta: Values,
         covariates: dict[str, Array],
-        carry: _Carry,
+        carry: Carry,
         reduced: Reduced,
         x: Array,
         length: Array,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,9 +86,17 @@ class Blocks(NamedTuple):
 
 
 def families_of(
-    system: System, orders: Sequence[Order], schedule: Schedule, dormant: Dormant, theta: Values
+    system: System, orders: Sequence[Order], infused: Collection[int], dormant: Dormant, theta: Values
 ) -> tuple[Family, ...]:
-    """Drugs that must be looked at together, each set with its effects and filters; last what no drug acts on."""
+    """Drugs that must be looked at together, each set with its effects and filters; last what no drug acts on.
+
+    Args:
+        system: disease, drugs, body.
+        orders: what doses give.
+        infused: those of the orders that are infusions, by `infused_orders`.
+        dormant: what stands still.
+        theta: parameters of one child.
+    """
     model = system.model.model
     reduced = reduce(system.model, dormant)
     symbols = [{str(s) for s in right.free_symbols} for right in model.effects.values()]
@@ -101,7 +109,6 @@ def families_of(
     behind = [set().union(*(acting[e] for e in effects)) for effects in driving]
     needed = {*reduced.inputs, *(e for effects in driving for e in effects)}
     groups = _joined(len(system.drugs), [*acting, *behind])
-    infused = {k for k in range(len(orders)) if (np.asarray(schedule.duration)[schedule.order == k] > 0).any()}
     made = []
     for group in [*groups, set[int]()]:
         own = tuple(k for k, order in enumerate(orders) if system.drug(order.drug) in group)
@@ -110,6 +117,12 @@ def families_of(
         if group or effects or filters:
             made.append(Family(tuple(sorted(group)), own, tuple(k for k in own if k in infused), effects, filters))
     return tuple(made)
+
+
+def infused_orders(schedule: Schedule) -> set[int]:
+    """Orders of which some rows last."""
+    duration = np.asarray(schedule.duration)
+    return {k for k in range(len(schedule.orders)) if (duration[schedule.order == k] > 0).any()}
 
 
 def _joined(count: int, sets: Sequence[set[int]]) -> list[set[int]]:
@@ -140,17 +153,27 @@ def require_plain(system: System, schedule: Schedule) -> None:
             raise SimulationError(fault, where="schedule", rule="A fit takes doses as they were given")
 
 
-class Plan(NamedTuple):
-    """Blocks, the last of a child's steps padded, and where some days lie: steps [P, V]."""
+class Laid(NamedTuple):
+    """Blocks, the last of a child's steps padded, and where days lie.
+
+    Attributes:
+        blocks: the arrays.
+        places: [P, V] steps at which the days begin.
+        days: [P, V].
+        kept: [P, W] blocks that days of branches open.
+        counts: [P] blocks in which anything happens.
+    """
 
     blocks: Blocks
     places: Ints
     days: Floats
+    kept: Ints
+    counts: Ints
 
 
 def plan_blocks(
     families: Sequence[Family], schedule: Schedule, lags: Floats, days: Floats, grading: Grading, names: Sequence[str]
-) -> Plan:
+) -> Laid:
     """Decide sub-steps, blocks and doses.
 
     Args:
@@ -161,13 +184,40 @@ def plan_blocks(
         grading: lengths of sub-steps.
         names: covariates of a transplant.
     """
-    children = [_Child(families, schedule, lags, days[p], p) for p in range(len(days))]
+    nothing = np.zeros(0)
+    given = [(schedule.select(np.array([p])), lags[:, p : p + 1], 0.0) for p in range(len(days))]
+    return _lay_out(
+        [_Child(families, *one, own, nothing) for one, own in zip(given, days, strict=True)], grading, names
+    )
+
+
+def plan_branches(
+    families: Sequence[Family],
+    given: Sequence[tuple[Schedule, Floats, float]],
+    days: Floats,
+    grading: Grading,
+    names: Sequence[str],
+) -> Laid:
+    """`plan_blocks` of schedules with rows of their own, where blocks begin on the days at which values are read.
+
+    Args:
+        families: of the drugs, the same for all.
+        given: (schedule, lags [N, 1], day on which the march begins) of each; earlier rows are what was carried.
+        days: [P, V], the last of each where its march ends.
+        grading: lengths of sub-steps.
+        names: covariates of a transplant.
+    """
+    children = [_Child(families, *one, own, own) for one, own in zip(given, days, strict=True)]
+    return _lay_out(children, grading, names)
+
+
+def _lay_out(children: Sequence[_Child], grading: Grading, names: Sequence[str]) -> Laid:
+    families, orders = children[0].families, len(children[0].schedule.orders)
     room = rooms([(child.hard, [keys[:, 0] for keys in child.keys]) for child in children], grading)
     for child in children:
         child.cut(room, grading)
     size, count = _block_size([child.segments for child in children])
     blank = (len(children), count, size)
-    orders = len(schedule.orders)
     blocks = Blocks(
         time=np.zeros(blank),
         length=np.zeros(blank),
@@ -176,10 +226,10 @@ def plan_blocks(
         event={name: np.ones(blank[:2]) for name in names},
         doses=tuple(_no_doses((*blank, m), f, orders) for m, f in zip(room, families, strict=True)),
     )
-    places = np.zeros(days.shape, np.int64)
-    for child in children:
-        child.fill(blocks, places, size)
-    return Plan(blocks, places, days)
+    for place, child in enumerate(children):
+        child.fill(blocks, place, size)
+    days, places, kept = (np.stack([getattr(c, name) for c in children]) for name in ("asked", "places", "openings"))
+    return Laid(blocks, places, days, kept, np.array([child.blocks for child in children]))
 
 
 def _no_doses(shape: tuple[int, ...], family: Family, orders: int) -> Doses:
@@ -202,41 +252,52 @@ def _block_size(segments: Sequence[Ints]) -> tuple[int, int]:
 class _Child:
     """Steps, blocks and doses of one child."""
 
-    def __init__(self, families: Sequence[Family], schedule: Schedule, lags: Floats, days: Floats, place: int) -> None:
-        self.families, self.schedule, self.days, self.place = families, schedule, days, place
-        end = max(float(days.max()), 0.0)
-        self.arrival = (np.asarray(schedule.times) + lags)[:, place] if len(schedule.order) else np.zeros(0)
-        self.amount = np.asarray(schedule.amount)[:, place] if len(schedule.order) else np.zeros(0)
-        self.duration = np.asarray(schedule.duration)[:, place] if len(schedule.order) else np.zeros(0)
+    def __init__(
+        self, families: Sequence[Family], schedule: Schedule, lags: Floats, start: float, days: Floats, kept: Floats
+    ) -> None:
+        self.families, self.schedule, self.asked, self.start = families, schedule, days, start
+        self.days, self.kept = np.maximum(days, start), np.maximum(kept, start)
+        end = float(self.days.max())
+        self.arrival: Floats = (np.asarray(schedule.times) + lags)[:, 0]
+        self.amount: Floats = np.asarray(schedule.amount)[:, 0]
+        self.duration: Floats = np.asarray(schedule.duration)[:, 0]
         if len(self.arrival) and self.arrival.min() < 0:
             raise SimulationError("an event lies before the start", where="schedule", rule="Day 0 is the start")
-        self.grafts: Floats = (
-            np.asarray(schedule.transplant_times)[:, place] if len(schedule.transplant_times) else np.zeros(0)
-        )
+        grafts = np.asarray(schedule.transplant_times)[:, 0]
+        self.happening = np.nonzero((grafts < end - EPSILON) & (grafts > self.start - EPSILON))[0]
+        self.grafts: Floats = grafts[self.happening]
         visits = np.asarray(schedule.visits)
-        self.visits = visits[(visits > EPSILON) & (visits < end)]
+        self.visits = visits[(visits > self.start + EPSILON) & (visits < end)]
         self.rows = [self._rows(family, end) for family in families]
-        self.keys = [self._keys(family, rows, end) for family, rows in zip(families, self.rows, strict=True)]
+        found = [self._keys(family, rows, end) for family, rows in zip(families, self.rows, strict=True)]
+        self.keys, self.events = [keys for keys, _ in found], [events for _, events in found]
         self._fronts(end)
 
     def _rows(self, family: Family, end: float) -> Ints:
-        own = np.isin(self.schedule.order, family.orders) & (self.amount != 0) & (self.arrival < end - EPSILON)
-        rows = np.nonzero(own)[0]
+        within = (self.arrival > self.start - EPSILON) & (self.arrival < end - EPSILON)
+        rows = np.nonzero(self._given(family) & within)[0]
         return rows[np.argsort(self.arrival[rows], kind="stable")]
 
-    def _keys(self, family: Family, rows: Ints, end: float) -> Floats:
-        """[E, 2] time and rank of each event: doses of one order at one time are events of their own."""
+    def _keys(self, family: Family, rows: Ints, end: float) -> tuple[Floats, Ints]:
+        """[E, 2] time and rank of each event, and the event of each row: doses of one order at one time are events of
+        their own."""
         self._require_apart(family)
         rank = np.zeros(len(rows))
         times = np.round(self.arrival[rows], 9)
         for k in family.orders:
             own = np.nonzero(self.schedule.order[rows] == k)[0]
-            for j in range(1, len(own)):
-                rank[own[j]] = rank[own[j - 1]] + 1 if times[own[j]] == times[own[j - 1]] else 0
-        stops = np.round((self.arrival + self.duration)[rows][self.duration[rows] > 0], 9)
-        stops = stops[stops < end]
+            place = np.arange(len(own))
+            first = np.diff(times[own], prepend=-np.inf) != 0
+            rank[own] = place - np.maximum.accumulate(np.where(first, place, 0))
+        lasting = self.duration > 0
+        stops = np.round((self.arrival + self.duration)[self._given(family) & lasting], 9)
+        stops = stops[(stops < end) & (stops > self.start + EPSILON)]
         table = np.concatenate([np.stack([times, rank], 1), np.stack([stops, 0 * stops], 1)])
-        return np.unique(table, axis=0)
+        keys, places = np.unique(table, axis=0, return_inverse=True)
+        return keys, places.ravel()[: len(rows)]
+
+    def _given(self, family: Family) -> NDArray[np.bool_]:
+        return np.asarray(np.isin(self.schedule.order, family.orders) & (self.amount != 0))
 
     def _require_apart(self, family: Family) -> None:
         for k in family.infused:
@@ -250,14 +311,14 @@ class _Child:
                 )
 
     def _fronts(self, end: float) -> None:
-        opening = [np.zeros(1), self.grafts]
+        opening = [np.full(1, self.start), self.grafts]
         for keys in self.keys:
             times = np.unique(keys[:, 0])
             opening.append(times[np.diff(times, prepend=-np.inf) > PAUSE])
         fronts = np.concatenate(opening)
-        self.fronts: Floats = np.unique(np.round(fronts[fronts < end - EPSILON], 9)) if end > 0 else np.zeros(1)
-        days = np.maximum(self.days, 0.0)
-        everything = np.unique(np.concatenate([self.fronts, self.visits, days, [0.0]]))
+        going = end > self.start
+        self.fronts: Floats = np.unique(np.round(fronts[fronts < end - EPSILON], 9)) if going else opening[0]
+        everything = np.unique(np.concatenate([self.fronts, self.visits, self.days, self.kept, opening[0]]))
         self.hard = everything[np.diff(everything, prepend=-1.0) > EPSILON]
 
     def cut(self, room: Sequence[int], grading: Grading) -> None:
@@ -265,15 +326,15 @@ class _Child:
         self.steps: Steps = cut(self.hard, self.fronts, [keys[:, 0] for keys in self.keys], room, grading)
         self.left = self.steps.edges[:-1]
         opening = np.zeros(len(self.left), bool)
-        for times in (self.visits, self.grafts[self.grafts < self.left[-1] - EPSILON]):
+        for times in (self.visits, self.grafts, self.kept):
             opening[np.searchsorted(self.left, times - EPSILON)] = True
         opening[0] = True
         self.opening = np.nonzero(opening)[0]
         self.segments = np.diff(np.append(self.opening, len(self.left)))
 
-    def fill(self, blocks: Blocks, places: Ints, size: int) -> None:
-        """Write everything into the arrays."""
-        p, count = self.place, -(-self.segments // size)
+    def fill(self, blocks: Blocks, p: int, size: int) -> None:
+        """Write everything into row ``p`` of the arrays."""
+        count = -(-self.segments // size)
         within = np.arange(len(self.left)) - np.repeat(self.opening, self.segments)
         first = np.repeat(np.cumsum(count) - count, self.segments)
         block, rest = first + within // size, within % size
@@ -282,23 +343,20 @@ class _Child:
         time[:] = self.left[-1]
         time[at] = self.left
         blocks.length[p].reshape(-1)[at] = np.diff(self.steps.edges)
-        for flag, times in ((blocks.visit, self.visits), (blocks.graft, self._happening)):
+        for flag, times in ((blocks.visit, self.visits), (blocks.graft, self.grafts)):
             flag[p, block[np.searchsorted(self.left, times - EPSILON)]] = True
         for name, values in blocks.event.items():
-            own = np.asarray(self.schedule.transplants[name])[self.grafts < self.left[-1] - EPSILON, p]
-            values[p, block[np.searchsorted(self.left, self._happening - EPSILON)]] = own
-        places[p] = at[np.searchsorted(self.left[:-1], np.maximum(self.days, 0.0) - EPSILON)]
+            own = np.asarray(self.schedule.transplants[name])[self.happening, 0]
+            values[p, block[np.searchsorted(self.left, self.grafts - EPSILON)]] = own
+        self.places: Ints = at[np.searchsorted(self.left[:-1], self.days - EPSILON)]
+        self.openings: Ints = block[np.searchsorted(self.left, self.kept - EPSILON)]
+        self.blocks = int(count.sum())
         opened = np.append(blocks.time[p, :, 0], self.left[-1])
         for k, doses in enumerate(blocks.doses):
-            self._fill(doses, k, at, opened)
+            self._fill(doses, p, k, at, opened)
 
-    @property
-    def _happening(self) -> Floats:
-        """Transplants before the last day."""
-        return np.asarray(self.grafts[self.grafts < self.left[-1] - EPSILON])
-
-    def _fill(self, doses: Doses, k: int, at: Ints, opened: Floats) -> None:
-        p, family, pieces = self.place, self.families[k], self.steps.pieces[k]
+    def _fill(self, doses: Doses, p: int, k: int, at: Ints, opened: Floats) -> None:
+        family, pieces = self.families[k], self.steps.pieces[k]
         room = doses.begin.shape[-1]
         flat = at[pieces.step] * room + pieces.slot
         doses.begin[p].reshape(-1)[flat] = pieces.begin - self.left[pieces.step]
@@ -308,28 +366,15 @@ class _Child:
         holder = np.full(len(self.keys[k]), -1)
         has = pieces.event >= 0
         holder[pieces.event[has]] = flat[has]
-        rank = self._ranks(k)
         table = doses.amount[p].reshape(-1, len(family.orders))
-        table[holder[rank], np.searchsorted(family.orders, self.schedule.order[self.rows[k]])] = self.amount[
+        table[holder[self.events[k]], np.searchsorted(family.orders, self.schedule.order[self.rows[k]])] = self.amount[
             self.rows[k]
         ]
-        self._state(doses, family, flat, pieces.begin, opened)
+        self._state(doses, p, family, flat, pieces.begin, opened)
 
-    def _ranks(self, k: int) -> Ints:
-        """Event of each dose."""
-        rows = self.rows[k]
-        used: dict[tuple[float, int], int] = {}
-        index = {(float(t), float(r)): e for e, (t, r) in enumerate(self.keys[k])}
-        found = []
-        for row in rows.tolist():
-            here = (float(np.round(self.arrival[row], 9)), int(self.schedule.order[row]))
-            used[here] = used.get(here, -1) + 1
-            found.append(index[here[0], float(used[here])])
-        return np.array(found, np.int64)
-
-    def _state(self, doses: Doses, family: Family, flat: Ints, begin: Floats, opened: Floats) -> None:
+    def _state(self, doses: Doses, p: int, family: Family, flat: Ints, begin: Floats, opened: Floats) -> None:
         """Orders and infusions that hold during each piece; those of empty places hold at the end of their block."""
-        p, shape = self.place, doses.begin[self.place].shape
+        shape = doses.begin[p].shape
         block = np.repeat(np.arange(shape[0]), shape[1] * shape[2])
         since = opened[:-1][block]
         when = np.maximum(opened[1:][block] - 2 * EPSILON, since)

@@ -7,8 +7,11 @@ has pieces of its own.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,55 +98,81 @@ def cut(hard: Floats, fronts: Floats, events: Sequence[Floats], room: Sequence[i
         grading: lengths.
     """
     edges = [float(hard[0])]
+    opening = fronts.tolist()
+    families = [
+        _Family(own.tolist(), most, _LONGEST_PIECE * grading.longest) for own, most in zip(events, room, strict=True)
+    ]
     for end in hard[1:].tolist():
         while end - edges[-1] > EPSILON:
             now = edges[-1]
-            front = fronts[max(int(np.searchsorted(fronts, now + EPSILON)) - 1, 0)]
+            front = opening[max(bisect_left(opening, now + EPSILON) - 1, 0)]
             reach = min(grading.first + grading.growth * max(now - front, 0.0), grading.longest)
-            edges.append(_next(now, end, reach, events, room, grading))
+            edges.append(_next(now, end, reach, families))
         edges[-1] = end
     table = np.array([*edges, edges[-1]])
     return Steps(table, tuple(_pieces(table, own, grading) for own in events))
 
 
-def _next(
-    now: float, end: float, reach: float, events: Sequence[Floats], room: Sequence[int], grading: Grading
-) -> float:
+class _Family:
+    """Events of one family as plain numbers: a sub-step holds a few of them, too few for arrays."""
+
+    def __init__(self, events: list[float], room: int, longest: float) -> None:
+        self.events, self.room, self.longest = events, room, longest
+
+    def begins(self, start: float, stop: float) -> list[float]:
+        """Where the pieces between two edges begin."""
+        low, high = bisect_left(self.events, start - EPSILON), bisect_left(self.events, stop - EPSILON)
+        times = self.events[low:high]
+        if not times or times[0] > start + EPSILON:
+            times = [start, *times]
+        if stop - start <= self.longest:
+            return times
+        found = []
+        for now, then in pairwise([*times, stop]):
+            span = then - now
+            parts = max(ceil(span / self.longest - 0.1), 1)
+            found += [now + rank * (span / parts) for rank in range(parts)]
+        return found
+
+
+def _next(now: float, end: float, reach: float, families: Sequence[_Family]) -> float:
     goal = end if end - now <= reach + EPSILON else now + reach
     busiest, most = None, 0
-    for own, most_pieces in zip(events, room, strict=True):
-        begins = _begins(now, goal, own, grading)[0]
-        if len(begins) > most_pieces:
-            goal = float(begins[most_pieces])
+    for family in families:
+        begins = family.begins(now, goal)
+        if len(begins) > family.room:
+            goal = begins[family.room]
         if len(begins) > most:
-            busiest, most = own, len(begins)
+            busiest, most = family.events, len(begins)
     if goal < end - EPSILON and busiest is not None:
-        last = int(np.searchsorted(busiest, goal + EPSILON)) - 1
+        last = bisect_left(busiest, goal + EPSILON) - 1
         if last >= 0 and busiest[last] > 0.5 * (now + goal):
-            goal = float(busiest[last])
+            goal = busiest[last]
     return goal
 
 
-def _begins(start: float, stop: float, events: Floats, grading: Grading) -> tuple[Floats, Ints]:
-    """Where the pieces between two edges begin, and the event there or -1."""
-    low, high = np.searchsorted(events, [start - EPSILON, stop - EPSILON])
-    times, which = events[low:high], np.arange(low, high)
-    if not len(times) or times[0] > start + EPSILON:
-        times, which = np.append(start, times), np.append(-1, which)
-    spans = np.diff(np.append(times, stop))
-    parts = np.maximum(np.ceil(spans / (_LONGEST_PIECE * grading.longest) - 0.1), 1).astype(int)
-    if parts.max() > 1:
-        rank = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-        times = np.repeat(times, parts) + rank * np.repeat(spans / parts, parts)
-        which = np.where(rank == 0, np.repeat(which, parts), -1)
-    return times, which
-
-
 def _pieces(edges: Floats, events: Floats, grading: Grading) -> Pieces:
-    parts = [_begins(a, b, events, grading) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
-    counts = [len(times) for times, _ in parts]
-    begin = np.concatenate([times for times, _ in parts])
-    step = np.repeat(np.arange(len(parts)), counts)
-    slot = np.concatenate([np.arange(n) for n in counts])
+    """The pieces of all sub-steps: from each edge, or the event there, from event to event to the next edge."""
+    low = np.searchsorted(events, edges - EPSILON)
+    first, last = low[:-1], low[1:]
+    held = events[np.minimum(first, len(events) - 1)] if len(events) else np.zeros(len(first))
+    bare = (first == last) | (held > edges[:-1] + EPSILON)
+    counts = last - first + bare
+    step = np.repeat(np.arange(len(counts)), counts)
+    slot = _within(counts)
+    which = first[step] + slot - bare[step]
+    which[slot < bare[step]] = -1
+    begin = np.where(which >= 0, events[np.maximum(which, 0)] if len(events) else 0.0, edges[step])
+    closing = np.append(step[1:] != step[:-1], True)
+    spans = np.where(closing, edges[step + 1], np.append(begin[1:], edges[-1])) - begin
+    parts = np.maximum(np.ceil(spans / (_LONGEST_PIECE * grading.longest) - 0.1), 1).astype(int)
+    rank = _within(parts)
+    begin = np.repeat(begin, parts) + rank * np.repeat(spans / parts, parts)
+    step, which = np.repeat(step, parts), np.where(rank == 0, np.repeat(which, parts), -1)
     span = np.maximum(np.append(begin[1:], edges[-1]) - begin, 0.0)
-    return Pieces(step, slot, begin, span, np.concatenate([which for _, which in parts]))
+    return Pieces(step, _within(np.bincount(step, minlength=len(edges) - 1)), begin, span, which)
+
+
+def _within(counts: Ints) -> Ints:
+    """0, 1, ... within each of some groups."""
+    return np.asarray(np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts))

@@ -213,7 +213,8 @@ class _Run:
 
         def value(x: Array) -> tuple[float, float]:
             found = objective.told(x)
-            violation = searcher.violation(x, found.exact)
+            # what the search kept was smooth; a point to prescribe keeps the limits as they are written
+            violation = searcher.violation(x, found.limits if np.array_equal(x, at) else found.exact)
             if self.told is not None:
                 self.told(f"{searcher.name}, rounding", 0, found.value, violation)
             return found.value, violation

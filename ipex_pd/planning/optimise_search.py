@@ -80,12 +80,14 @@ class SearchEnd:
         x: [n].
         value: the smooth goal there; larger is better.
         minimum: what the search says of it (of the goal's negative).
+        began: the goal where it began, at the first width.
     """
 
     start: str
     x: Array
     value: float
     minimum: ConstrainedMinimum
+    began: float
 
     @property
     def violation(self) -> float:
@@ -143,7 +145,7 @@ class Searcher:
 
     def search(self, start: PlanStart) -> SearchEnd:
         """Search from one start through all widths; the end is judged at the last one."""
-        x, stages = start.x, self.options.widths
+        x, stages, began = start.x, self.options.widths, float("nan")
         for number, width in enumerate(stages):
             last = number == len(stages) - 1
             stopping = ConstrainedStopping(
@@ -154,15 +156,17 @@ class Searcher:
             )
             found = self._stage(start.name, x, width, stopping)
             x = found.x
+            began = -found.trace[0].value if number == 0 and found.trace else began
             if found.interrupted:
                 break
-        return SearchEnd(start.name, x, -found.value, found)
+        return SearchEnd(start.name, x, -found.value, found, began)
 
     def roughly(self, start: PlanStart, iterations: int = 6) -> SearchEnd:
         """A short search at the last width, to rank combinations."""
         stopping = ConstrainedStopping(gradient=1e-2, decrease=1e-4, violation=FEASIBLE, iterations=iterations)
         found = self._stage("screening", start.x, self.options.widths[-1], stopping)
-        return SearchEnd(start.name, found.x, -found.value, found)
+        began = -found.trace[0].value if found.trace else float("nan")
+        return SearchEnd(start.name, found.x, -found.value, found, began)
 
     def _stage(self, label: str, x: Array, width: float, stopping: ConstrainedStopping) -> ConstrainedMinimum:
         def cost(at: Array) -> tuple[float, Array]:

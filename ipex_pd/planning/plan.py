@@ -79,7 +79,7 @@ class ActiveLimit:
         """One sentence."""
         way = {"lower": "lower", "upper": "higher", "equal": "higher"}[self.side]
         unit = f" {self.unit}" if self.unit else ""
-        where = f"{self.label} is at its {self.side} bound {self.bound:.4g}{unit}"
+        where = f"{self.label} is at its {self.side} bound {self.bound + 0.0:.4g}{unit}"
         if abs(self.price) < 1e-12:
             return f"{where}; moving it gains nothing"
         return f"{where}; one{unit or ' unit'} {way} would be worth {self.price:.3g} of the goal"
@@ -120,6 +120,7 @@ class PlanOptimality:
         outcome: why the search ended.
         active: limits and bounds it leans on.
         starts: all searches of the chosen combination.
+        size: of the goal: the larger of its value and its gain over the start regimen, by which optima are compared.
     """
 
     projected_gradient: float
@@ -129,6 +130,7 @@ class PlanOptimality:
     outcome: str
     active: tuple[ActiveLimit, ...]
     starts: tuple[StartOutcome, ...]
+    size: float = 0.0
 
     @property
     def spread(self) -> float:
@@ -144,11 +146,13 @@ class PlanOptimality:
     def agreement(self) -> str:
         """`the same optimum from 4 of 5 starts within 1 %`, and other optima by value."""
         found = self._feasible
+        if not found:
+            return "no search began"
         best = max(s.value for s in found)
-        size = max(abs(best), 1e-12)
+        size = max(self.size, abs(best), 1e-12)
         same = [s for s in found if best - s.value <= SAME * size]
         words = f"the same optimum from {len(same)} of {len(self.starts)} starts within {SAME:.0%}"
-        others = sorted({round(s.value, 6) for s in found if s not in same}, reverse=True)
+        others = sorted({float(f"{s.value:.4g}") for s in found if s not in same}, reverse=True)
         apart = max((s.distance for s in same), default=0.0)
         if apart > 0.1 and len(same) > 1:
             words += f", by schedules that differ by up to {apart:.0%} of a quantity's range"

@@ -265,7 +265,7 @@ def _limit(label: str, unit: str, how: str, value: float, low: float, high: floa
     slack = min(value - low, high - value)
     size = max((abs(end) for end in (low, high) if math.isfinite(end)), default=1.0) or 1.0
     return PlanLimit(
-        label, unit, how, float(value), float(low), float(high), float(slack), bool(slack >= -1e-3 * size), float(price)
+        label, unit, how, float(value), low + 0.0, high + 0.0, float(slack), bool(slack >= -1e-3 * size), float(price)
     )
 
 
@@ -299,6 +299,7 @@ def _optimality(chosen: Candidate) -> PlanOptimality:
         outcome=best.minimum.outcome,
         active=active,
         starts=starts,
+        size=float(np.nanmax([abs(best.value), best.value - chosen.ends[0].began])),
     )
 
 
@@ -463,7 +464,7 @@ def _without(
         | {"feasible": False, "violation": conflicts.total}
         for name, role in ((START, "start"), (PLAN, "plan"))
     ]
-    nothing = PlanOptimality(math.nan, math.nan, False, conflicts.total, "no search began", (), ())
+    nothing = PlanOptimality(math.nan, math.nan, False, conflicts.total, "no search began", (), (), math.nan)
     return Plan(
         problem=question.problem,
         patient=question.name,

@@ -24,7 +24,7 @@ def summary(plan: Plan) -> list[str]:
     lines += ["", f"Goal ({goal_in_words(plan)}; larger is better)"]
     lines += [f"  {line}" for line in value_lines(plan)]
     lines += ["", "Limits"] if plan.limits else ["", "Limits: none"]
-    lines += [f"  {limit_line(limit)}" for limit in plan.limits]
+    lines += [f"  {line}" for line in limit_lines(plan)]
     lines += ["", "Optimality", *[f"  {line}" for line in optimality_lines(plan)]]
     if plan.conflicts is not None:
         lines += ["", "Conflicts", *[f"  {line}" for line in plan.conflicts.in_words()]]
@@ -54,6 +54,17 @@ def value_lines(plan: Plan) -> list[str]:
         if not row["feasible"]:
             line += ", a limit is not met"
         lines.append(line)
+    return lines
+
+
+def limit_lines(plan: Plan) -> list[str]:
+    """One line a limit; doses that keep their linear limits without a price are counted in one."""
+    quiet = [limit for limit in plan.limits if limit.how == "linear" and limit.met and not abs(limit.price) > 1e-12]
+    lines = [limit_line(limit) for limit in plan.limits if limit not in quiet]
+    if quiet:
+        lines.append(
+            f"[met] {len(quiet)} {'limit' if len(quiet) == 1 else 'limits'} on doses and days that cost nothing"
+        )
     return lines
 
 

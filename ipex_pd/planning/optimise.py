@@ -95,7 +95,7 @@ def optimise_regimen(
     problem = load_plan(goal) if isinstance(goal, str) else goal
     if start is not None:
         problem = problem.model_copy(update={"start": start})
-    question = _question(child, problem, draws, fresh)
+    question = question_for(child, problem, draws, fresh)
     run = _Run(question, settings, progress, checkpoint)
     if resume is not None:
         resume.require(run.done.question)
@@ -275,12 +275,13 @@ def _follows(problem: PlanningProblem, regimen: Regimen) -> bool:
     return any(order.titration is not None and key not in whole for key, order in order_keys(regimen).items())
 
 
-def _question(
+def question_for(
     child: Patient | Population | Ensemble,
     problem: PlanningProblem,
     draws: ParameterDraws | None,
     fresh: Ensemble | None,
 ) -> Question:
+    """The problem with its members, as `optimise_regimen` takes them. Raises: UsageError."""
     if isinstance(child, Patient):
         if fresh is not None:
             raise UsageError(

@@ -67,10 +67,10 @@ QUALITY = "quality_adjusted_time"
 
 def goal_name(value: Any) -> str:
     """The name of a goal. Raises (for pydantic): UnknownKeyError with the nearest names."""
-    if value not in GOALS:
+    if not isinstance(value, str) or value not in GOALS:
         rule, kind = nearest_hint(str(value), GOALS), UnknownKeyError.__name__
         raise fault(f"`{value}` is not a goal", rule=rule, cure="Rename it", kind=kind)
-    return str(value)
+    return value
 
 
 GoalKey = Annotated[str, BeforeValidator(goal_name)]

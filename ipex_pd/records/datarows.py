@@ -137,6 +137,8 @@ def read_rows(spec: DataSpec, table: Table, found: Notebook) -> DataRows:
     rows.tell(found, "error", "id-missing", ~table.given(headers["id"]), "id", "Every row names its subject")
     for role in _NUMERIC:
         _read_numbers(rows, role, found)
+    if spec.lloq is not None and "lloq" not in headers:
+        rows.values["lloq"] = np.full(rows.count, spec.lloq)
     _read_times(rows, found)
     _infer(rows)
     return rows

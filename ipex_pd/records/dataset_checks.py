@@ -174,6 +174,9 @@ def _quantification(rows: DataRows, found: Notebook) -> None:
     if "blq" in rows.headers and "cens" in rows.headers:
         rule, cure = "Censoring is said once", "`drop` CENS or BLQ"
         rows.tell(found, "error", "cens-and-blq", np.arange(rows.count) == 0, "blq", rule, cure)
+    if rows.spec.lloq is not None and "lloq" in rows.headers:
+        rule, cure = "The limit of quantification is said once", "`drop` LLOQ, or take `lloq` out of the data section"
+        rows.tell(found, "error", "two-limits", np.arange(rows.count) == 0, "lloq", rule, cure)
     rule = "BLQ = 1 needs the limit: a column LLOQ or `lloq` in the data section"
     rows.tell(found, "error", "blq-no-lloq", below & np.isnan(rows["lloq"]), "blq", rule, "Write the limit")
     if "blq" not in rows.headers and "cens" not in rows.headers:

@@ -214,6 +214,17 @@ def test_below_quantification_is_censoring_at_the_limit(tmp_path):
     np.testing.assert_array_equal(subject.limit, [np.nan, -np.inf, -np.inf, np.nan])
 
 
+def test_the_limit_may_stand_in_the_data_section(tmp_path):
+    text = "ID,TIME,AMT,DV,BLQ\n1,0,9,.,.\n1,1,.,.,1\n1,2,.,0,1\n1,3,.,7,0"
+    (subject,) = read(tmp_path, text, lloq=2.5).subjects
+    np.testing.assert_array_equal(subject.dv, [np.nan, 2.5, 2.5, 7])
+    np.testing.assert_array_equal(subject.cens, [0, 1, 1, 0])
+    (hidden,) = findings(tmp_path, PLAIN, lloq=4.5)
+    assert (hidden.code, hidden.row) == ("data.below-lloq", 4)
+    twice = findings(tmp_path, "ID,TIME,AMT,DV,BLQ,LLOQ\n1,0,9,.,.,1\n1,1,.,5,0,1", lloq=2.5)
+    assert [(f.code, f.column) for f in twice] == [("data.two-limits", "LLOQ")]
+
+
 COVARIATES = "ID,TIME,AMT,DV,WT,SEX\n1,0,9,.,70,M\n1,1,.,5,.,M\n1,2,.,5,72,M\n2,0,9,.,80,F\n2,1,.,5,.,F"
 
 

@@ -108,8 +108,8 @@ def test_findings_never_raise(tmp_path: Path) -> None:
     assert str(fault).endswith(
         "mine.yaml: this is not a file of this project. A drug has `kinetics`, a patient `sex`, a regimen `doses` or "
         "`transplants`, a plan `goals`, a parameter set `parameters`, a file of measurements `measurements`, one of "
-        "observations `studies`, `courses` or `rates`, a structural model `outputs`, an estimation problem `data` and `endpoints`, "
-        "one of the disease `cohort`, a cohort `children`, one of citations nothing but `sources`."
+        "observations `studies`, `courses` or `rates`, a structural model `outputs`, an estimation problem `data` and "
+        "`endpoints`, one of the disease `cohort`, a cohort `children`, one of citations nothing but `sources`."
     )
     with pytest.raises(RecordError):
         library.load(tmp_path / "mine.yaml")

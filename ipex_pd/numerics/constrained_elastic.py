@@ -19,6 +19,8 @@ from ipex_pd.numerics.constrained import ConstrainedStep, ConstrainedStopping, m
 from ipex_pd.numerics.constrained_limits import Array, LinearLimits, NonlinearLimits, excess_of
 
 _FEASIBLE = 1e-7
+_HARD = 100.0
+"""What a unit of a limit that may not yield costs, so that a point always exists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ def least_violation(
         callback: told of every accepted point of the elastic search (x and slacks).
 
     Returns:
-        The relaxation. Limits that may not yield can still be overstepped when nothing keeps them: see `excess`.
+        The relaxation. Limits that may not yield pay a hundredfold for it; they are overstepped where nothing keeps
+        them (see `excess`).
     """
     at = _Limits(np.clip(x0, lower, upper), lower, upper, linear, nonlinear)
     may = np.ones(len(at), bool) if soft is None else np.asarray(soft, bool)
@@ -129,12 +132,12 @@ def sizes(lower: Array, upper: Array, jacobian: Array, low: Array, high: Array) 
 
 
 def _linear_programme(at: _Limits, may: Array) -> Array:
-    """min sum s  with  l - unit s <= A x <= u + unit s; limits that may not yield pay a thousandfold for it."""
+    """min sum s  with  l - unit s <= A x <= u + unit s; limits that may not yield pay a hundredfold for it."""
     size, count = len(at.start), len(at)
     rows, ends = _sides(at.linear.matrix / at.units[:, None], at.lower / at.units, at.upper / at.units)
     slack = np.eye(count)
     matrix = np.concatenate([np.concatenate([row, -slack[which]]) for row, which in rows]).reshape(-1, size + count)
-    cost = np.concatenate([np.zeros(size), np.where(may, 1.0, 1e3)])
+    cost = np.concatenate([np.zeros(size), np.where(may, 1.0, _HARD)])
     bounds = [*zip(at.floor, at.ceiling, strict=True), *[(0.0, None)] * count]
     found = linprog(cost, A_ub=matrix if len(matrix) else None, b_ub=ends if len(matrix) else None, bounds=bounds)
     x: Array = np.clip(np.asarray(found.x[:size]), at.floor, at.ceiling)
@@ -159,30 +162,28 @@ def _elastic(
     at: _Limits, may: Array, stop: ConstrainedStopping, callback: Callable[[ConstrainedStep], None] | None
 ) -> Relaxation:
     """The same for limits that are not linear, by a constrained search over (x, s)."""
-    size, soft = len(at.start), np.flatnonzero(may)
+    size, count = len(at.start), len(at)
     values, _ = at.at(at.start)
-    slack = (excess_of(values, at.lower, at.upper) / at.units)[soft]
-    cost = np.concatenate([np.zeros(size), np.ones(len(soft))])
+    slack = excess_of(values, at.lower, at.upper) / at.units
+    cost = np.concatenate([np.zeros(size), np.where(may, 1.0, _HARD)])
     ups, downs = np.isfinite(at.upper), np.isfinite(at.lower)
 
     def limits(w: Array) -> tuple[Array, Array]:
         values, jacobian = at.at(w[:size])
-        give = np.zeros((len(at), len(soft)))
-        give[soft, np.arange(len(soft))] = 1.0
+        give = np.eye(count)
         scaled, slopes = values / at.units, jacobian / at.units[:, None]
         up = np.concatenate([slopes, -give], axis=1)[ups]
         down = np.concatenate([slopes, give], axis=1)[downs]
-        moved = give @ w[size:]
+        moved = w[size:]
         return np.concatenate([(scaled - moved)[ups], (scaled + moved)[downs]]), np.concatenate([up, down])
 
-    count = int(ups.sum())
-    low = np.concatenate([np.full(count, -np.inf), (at.lower / at.units)[downs]])
+    low = np.concatenate([np.full(int(ups.sum()), -np.inf), (at.lower / at.units)[downs]])
     high = np.concatenate([(at.upper / at.units)[ups], np.full(int(downs.sum()), np.inf)])
     found = minimise_constrained(
-        lambda w: (float(w[size:].sum()), cost),
+        lambda w: (float(cost @ w), cost),
         np.concatenate([at.start, slack]),
-        lower=np.concatenate([at.floor, np.zeros(len(soft))]),
-        upper=np.concatenate([at.ceiling, np.full(len(soft), np.inf)]),
+        lower=np.concatenate([at.floor, np.zeros(count)]),
+        upper=np.concatenate([at.ceiling, np.full(count, np.inf)]),
         nonlinear=NonlinearLimits(limits, low, high),
         stopping=stop,
         callback=callback,

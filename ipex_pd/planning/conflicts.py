@@ -14,7 +14,7 @@ from ipex_pd.numerics.constrained_limits import Array, LinearLimits, NonlinearLi
 
 _NOTHING = 1e-6
 _MOST_ALONE = 6
-_SEARCH = ConstrainedStopping(iterations=60, gradient=1e-4)
+_SEARCH = ConstrainedStopping(iterations=60, gradient=1e-6)
 
 
 @dataclass(frozen=True)
@@ -113,19 +113,26 @@ def find_conflicts(
     named.sort(key=lambda i: -found.excess[i] / found.units[i])
     conflicts = []
     for place, i in enumerate(named):
-        alone = _alone(relaxed, found, i) if place < _MOST_ALONE else math.inf
+        alone = _alone(relaxed, found, i, x0) if place < _MOST_ALONE else math.inf
         bound = low[i] if math.isinf(high[i]) else high[i]
         conflicts.append(Conflict(found.labels[i], float(bound), float(missed[i] * found.excess[i]), alone))
     return Conflicts(tuple(conflicts), contrary, found.total, found.exact, found.x)
 
 
-def _alone(relaxed: Callable[[Array, Array | None], Relaxation], found: Relaxation, index: int) -> float:
-    """By how much one limit has to yield while the others are kept."""
+def _alone(relaxed: Callable[[Array, Array | None], Relaxation], found: Relaxation, index: int, x0: Array) -> float:
+    """By how much one limit has to yield while the others are kept.
+
+    The search begins beside the point of least violation: at it all limits meet, and no step looks better than none.
+    """
     soft = np.zeros(len(found.labels), bool)
     soft[index] = True
-    at = relaxed(found.x, soft)
-    others = ~soft & (at.excess > 10 * _NOTHING * at.units)
-    return math.inf if others.any() else float(at.excess[index])
+    for start in (0.9 * found.x + 0.1 * np.asarray(x0, float), np.asarray(x0, float)):
+        at = relaxed(start, soft)
+        if not (~soft & (at.excess > 10 * _NOTHING * at.units)).any():
+            return float(at.excess[index])
+        if found.exact:
+            break
+    return math.inf
 
 
 def _ends(linear: LinearLimits, nonlinear: NonlinearLimits | None) -> tuple[Array, Array]:

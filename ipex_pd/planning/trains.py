@@ -277,18 +277,24 @@ def train_of(
     gap = _require_linear(drug, about, order, times)
     first = int(times[0] // VISIT_INTERVAL)
     visits = np.arange(first, int(times[-1] // VISIT_INTERVAL) + 1)
-    covariates = [_covariates(theta, age, size, int(k)) for k in visits]
-    values = [about.individual(theta, found) for found in covariates]
-    wide = {n: np.stack([np.broadcast_to(np.asarray(v[n], float), age.shape) for v in values]) for n in values[0]}
+    segment = (times // VISIT_INTERVAL).astype(int) - first
+    own = {name: np.asarray(v) for name, v in theta.items() if name.startswith((f"{about.name}.", "covariate."))}
+    state = {name: np.stack([_at_visit(np.asarray(size[name]), int(k)) for k in visits]) for name in SIZES}
+    wide, covariates = (
+        {name: np.asarray(table) for name, table in found.items()}
+        for found in _individual(about, own, np.asarray(age, float), state, visits * VISIT_INTERVAL)
+    )
     if "lag" in wide:
         wide["lag"] = np.repeat(np.minimum(wide["lag"][:1], gap), len(visits), axis=0)
-    segment = (times // VISIT_INTERVAL).astype(int) - first
     scale = factor("mg/L", drug.concentration.unit)
     depot = order.route == "oral"
     kinetics = _Kinetics(wide, about.compartments, depot, gap, rows[0].duration, scale)
     advance, enter, read = kinetics.constants()
-    given = _milligrams(order, rows, covariates, segment, len(age))
-    reach = given * _reaching(about, regimen, order, theta, covariates, segment, times, given) if depot else given
+    given = _milligrams(order, rows, covariates, segment)
+    reach = given
+    if depot:
+        daily = _companions(regimen, order, covariates, segment, times)
+        reach = given * np.asarray(_bioavailable(about, own, covariates, segment, given, daily))
     return Train(
         drug=about.name,
         order=order,
@@ -321,9 +327,30 @@ def _require_linear(drug: Drug, about: DrugKinetics, order: Order, times: Floats
     return float(gaps[0])
 
 
-def _covariates(theta: Mapping[str, Floats], age: Floats, size: Mapping[str, Floats], visit: int) -> dict[str, Any]:
-    state = {name: _at_visit(np.asarray(size[name]), visit) for name in SIZES}
-    return {name: np.asarray(v) for name, v in body(age + visit * VISIT_INTERVAL, state, theta).items()}
+@partial(jax.jit, static_argnums=0)
+def _individual(
+    about: DrugKinetics, theta: Mapping[str, Any], age: Any, state: Mapping[str, Any], days: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Individual kinetic values and covariates at the visits, name -> [K, M]."""
+    shape = state[SIZES[0]].shape
+    found = body(age + days[:, None], state, theta)
+    covariates = {name: jnp.broadcast_to(jnp.asarray(v, float), shape) for name, v in found.items()}
+    values = about.individual(theta, covariates)
+    return {name: jnp.broadcast_to(jnp.asarray(v, float), shape) for name, v in values.items()}, covariates
+
+
+@partial(jax.jit, static_argnums=0)
+def _bioavailable(
+    about: DrugKinetics,
+    theta: Mapping[str, Any],
+    covariates: Mapping[str, Any],
+    segment: Any,
+    given: Any,
+    daily: Mapping[str, Any],
+) -> Any:
+    """[N, M] bioavailable share of each dose, companions taken as ordered."""
+    here = {name: table[segment] for name, table in covariates.items()}
+    return jnp.broadcast_to(about.bioavailability(theta, here, given, dict(daily)), given.shape)
 
 
 def _at_visit(table: Floats, visit: int) -> Floats:
@@ -331,38 +358,17 @@ def _at_visit(table: Floats, visit: int) -> Floats:
 
 
 def _milligrams(
-    order: Order, rows: list[Administration], covariates: list[dict[str, Any]], segment: np.ndarray, members: int
+    order: Order, rows: list[Administration], covariates: Mapping[str, Floats], segment: np.ndarray
 ) -> Floats:
     """[N, M] doses at multiple 1 [mg]."""
     name = {"mg/kg": "weight", "mg/m2": "bsa"}.get(order.basis)
-    sizes = np.stack([np.broadcast_to(c[name] if name else 1.0, (members,)) for c in covariates])
+    sizes = covariates[name] if name else np.ones_like(covariates["weight"])
     amounts = np.array([row.amount for row in rows])[:, None] * sizes[segment]
     return np.asarray(amounts if order.maximum_mg is None else np.minimum(amounts, order.maximum_mg))
 
 
-def _reaching(
-    about: DrugKinetics,
-    regimen: Regimen,
-    order: Order,
-    theta: Mapping[str, Floats],
-    covariates: list[dict[str, Any]],
-    segment: np.ndarray,
-    times: Floats,
-    given: Floats,
-) -> Floats:
-    """[N, M] bioavailable share of each dose, companions taken as ordered."""
-    daily = _companions(regimen, order, covariates, segment, times)
-    found = np.empty_like(given)
-    for k in range(len(covariates)):
-        own = segment == k
-        wide = {name: np.broadcast_to(v, (int(own.sum()), given.shape[1])) for name, v in covariates[k].items()}
-        here = {name: jnp.asarray(table[own]) for name, table in daily.items()}
-        found[own] = np.asarray(about.bioavailability(theta, wide, jnp.asarray(given[own]), here))
-    return found
-
-
 def _companions(
-    regimen: Regimen, order: Order, covariates: list[dict[str, Any]], segment: np.ndarray, times: Floats
+    regimen: Regimen, order: Order, covariates: Mapping[str, Floats], segment: np.ndarray, times: Floats
 ) -> dict[str, Floats]:
     """Daily doses [N, M] [mg] of the other orders at the times of this one."""
     found: dict[str, Floats] = {}
@@ -373,7 +379,7 @@ def _companions(
             continue
         at = np.searchsorted([row.time for row in own], times + _TINY) - 1
         size = {"mg/kg": "weight", "mg/m2": "bsa"}.get(other.basis)
-        sizes = np.stack([np.asarray(c[size]) if size else np.ones_like(c["weight"]) for c in covariates])[segment]
+        sizes = (covariates[size] if size else np.ones_like(covariates["weight"]))[segment]
         amount = np.array([row.amount for row in own])[np.maximum(at, 0)][:, None] * sizes
         often = np.array([row.per_day for row in own])[np.maximum(at, 0)][:, None]
         if other.maximum_mg is not None:

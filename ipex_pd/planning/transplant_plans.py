@@ -8,7 +8,7 @@ member who clears faster than the middle one is underexposed here and would be t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,12 +39,14 @@ class TransplantPlans:
         study: the members under it: system, parameters, states on day 0.
         horizon: [day].
         sample: positions of the members that stand for all when doses follow troughs.
+        bridge: order -> multiples of its doses while no transplant ends it.
     """
 
     regimen: Regimen
     study: Study
     horizon: float
     sample: np.ndarray
+    bridge: dict[int, Floats] = field(default_factory=dict)
 
     def on(self, day: float) -> Regimen:
         """The regimen with the transplant on a day; `NEVER` puts it after the horizon, and the bridge goes on."""
@@ -88,6 +90,14 @@ class TransplantPlans:
         rules = [rule for rule in regimen.titrations(self.horizon) if rule.order == order.index]
         if doses < 2 or not rules or not rules[0].sample_times:
             return np.ones(doses)
+        endless = self.on(NEVER)
+        if order.index < len(regimen.doses) and endless.orders[order.index].start == order.start:
+            if order.index not in self.bridge:
+                self.bridge[order.index] = self._followed(endless, endless.orders[order.index])
+            return self.bridge[order.index][:doses]
+        return self._followed(regimen, order)
+
+    def _followed(self, regimen: Regimen, order: Order) -> Floats:
         rows, asked = self.sample, self.study
         theta = {name: np.asarray(values)[rows] for name, values in asked.theta.items()}
         size = {name: np.asarray(asked.state[name])[rows] for name in SIZES}

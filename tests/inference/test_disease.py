@@ -14,8 +14,7 @@ from ipex_pd.errors import SimulationError, UnknownKeyError
 from ipex_pd.inference.disease import audit, disease_groups
 from ipex_pd.numerics.gradients import gradcheck
 from ipex_pd.numerics.solve import SolverOptions
-from ipex_pd.records.library import load_cohort_problem
-from ipex_pd.records.library import load_parameters
+from ipex_pd.records.library import load_cohort_problem, load_parameters
 
 COHORT = """
 name: hand_made

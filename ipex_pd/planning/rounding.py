@@ -8,14 +8,15 @@ whole.regimen(rounded.x), rounded.cost
 
 The search never leaves bounds, linear limits, smallest steps or numbers of changes. It begins at the nearest point that
 can be prescribed, merges periods where the rules ask for fewer changes (the cheapest merger first), and then tries
-neighbours until none is better: one quantity up or down, equal neighbours together, one up and another down, a period
-like the one beside it. The order of trials is fixed: the same question has the same answer.
+neighbours until none is better: one quantity up or down, equal neighbours or all later periods together, one up and
+another down, a period like the one beside it. The order of trials is fixed: the same question has the same answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class RoundingOptions:
     Attributes:
         evaluations: the most values asked for.
         violation: excess of the other limits that counts as none.
-        give: loss of the goal that fewer changes are worth, for each merger; 0 merges only where nothing is lost.
+        give: loss of the goal that one change less is worth; with 0 periods are merged only where nothing is lost.
     """
 
     evaluations: int = 400
@@ -99,12 +100,13 @@ class _Search:
             self.known[key] = (float(goal), float(violation))
         return self.known[key]
 
-    def merit(self, x: np.ndarray) -> tuple[float, float]:
-        """Smaller is better: excess of violation first, then the goal."""
+    def merit(self, x: np.ndarray) -> tuple[float, float, int]:
+        """Smaller is better: excess of violation first, then the goal and what changes are worth, then few changes."""
         goal, violation = self.ask(x)
+        changes = self.grid.changes(x)
         if not (np.isfinite(goal) and np.isfinite(violation)):
-            return np.inf, np.inf
-        return max(0.0, violation - self.allowed), -goal
+            return np.inf, np.inf, changes
+        return max(0.0, violation - self.allowed), self.options.give * changes - goal, changes
 
 
 def prescribable(template: Template, x: np.ndarray, value: Value, options: RoundingOptions | None = None) -> Rounded:
@@ -124,14 +126,12 @@ def prescribable(template: Template, x: np.ndarray, value: Value, options: Round
     start = template.point(x)
     search = _Search(grid, value, settings)
     first = settled(grid, grid.snapped(np.clip(start, template.lower, template.upper)), start)
-    search.best = obedient(grid, first, start, lambda y: (distance(grid, y, start), 0.0))
+    search.best = obedient(grid, first, start, lambda y: (distance(grid, y, start), 0.0, 0))
     outcome = "no neighbour is better"
     try:
         search.begin(start)
         _first(search, first, start)
         _descend(search)
-        while _merge(search):
-            _descend(search)
     except _Spent:
         outcome = "out of evaluations"
     except KeyboardInterrupt:
@@ -154,30 +154,15 @@ def _first(search: _Search, first: np.ndarray, start: np.ndarray) -> None:
 
 
 def _descend(search: _Search) -> None:
-    """To better neighbours until there is none."""
+    """To better neighbours and mergers until there is none."""
     better = True
     while better:
         better = False
         assert search.best is not None
-        for y in neighbours(search.grid, search.best):
+        for y in chain(neighbours(search.grid, search.best), mergers(search.grid, search.best)):
             if not search.grid.broken(y) and search.merit(y) < search.merit(search.best):
                 search.best, better = y, True
                 break
-
-
-def _merge(search: _Search) -> bool:
-    """The cheapest merger of neighbouring periods, where it costs no more than `give`."""
-    here = search.best
-    assert here is not None
-    options = [y for y in mergers(search.grid, here) if not search.grid.broken(y)]
-    if not options:
-        return False
-    best = min(options, key=search.merit)
-    excess, loss = search.merit(best)
-    if excess > 0.0 or loss > search.merit(here)[1] + search.options.give + abs(loss) * TINY:
-        return False
-    search.best = best
-    return True
 
 
 def _told(search: _Search, start: np.ndarray, outcome: str) -> Rounded:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DIGITS = 3
 """Digits of doses without strengths or steps: a prescription states no more (assumed)."""
 
+_FARTHEST = 5
 _MOST_DAYS = 100
 _FIRST = ("transplant", "start", "day")
 
@@ -115,6 +116,11 @@ class Grid:
             if course.windows:
                 yield course, sequence(self.template, course, x)
 
+    def changes(self, x: np.ndarray) -> int:
+        """How often doses change at x, in all orders with free doses."""
+        levels = ([float(term.at(x)) for _, term in rows] for _, rows in self.sequences(x))
+        return sum(abs(b - a) > TINY for own in levels for a, b in pairwise(own))
+
     def broken(self, x: np.ndarray) -> list[tuple[str, float]]:
         """(rule, by how much) of linear limits, smallest steps and numbers of changes that x does not keep."""
         linear = self.template.linear
@@ -139,6 +145,17 @@ class Grid:
                         if TINY < abs(b - a) < least - TINY:
                             found.append((f"{course.key}: steps of at least {line.smallest_step}", least - abs(b - a)))
         return found
+
+    def reach(self, course: Course) -> int:
+        """How many values one step goes over so that it is no smaller than the smallest change."""
+        for line in self.template.problem.limits:
+            if isinstance(line, TaperLimit) and line.order == course.key and line.smallest_step is not None:
+                place = course.windows[0].values[0].variables[0]
+                apart = np.diff(self._doses[place])
+                if apart.size:
+                    least = self._step(course, line, float(course.start.at(self.template.start)))
+                    return min(_FARTHEST, math.ceil(least / float(np.median(apart)) - TINY))
+        return 1
 
     def _step(self, course: Course, line: TaperLimit, day: float) -> float:
         """The smallest step in the unit of the course, by the size of the child."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from ipex_pd.errors import RecordError
 from ipex_pd.planning.template_grids import Grid
 from ipex_pd.planning.template_terms import TINY, Term
 
-Merit = Callable[[np.ndarray], tuple[float, float]]
+Merit = Callable[[np.ndarray], tuple[float, float, int]]
 Group = tuple[int, ...]
 
-_LEAPS = (1, -1, 7, -7)
+_DAYS = (1, -1, 7, -7)
 _ALL_PAIRS = 12
 _EXCESS = 1e-7
 
@@ -80,23 +80,70 @@ def _unruly(grid: Grid, x: np.ndarray) -> float:
 
 
 def neighbours(grid: Grid, x: np.ndarray) -> Iterator[np.ndarray]:
-    """Points beside x: one quantity up or down, equal neighbours together, one up and another down, days by a week."""
-    groups = groups_of(grid, x)
+    """Points beside x: one quantity up or down, equal neighbours or all later periods together, one up and another
+    down, a period like the one beside it; days by a week too. Where changes have a smallest size, steps go over it."""
     for place, variable in enumerate(grid.template.variables):
-        for steps in _LEAPS if variable.kind != "dose" else _LEAPS[:2]:
-            yield from _some(grid.moved(x, place, steps))
-    for group in (g for own in groups for g in own if len(g) > 1):
-        for steps in (1, -1):
-            yield from _some(_together(grid, x, group, steps))
-    for own in groups:
-        pairs = combinations(own, 2) if len(own) <= _ALL_PAIRS else pairwise(own)
-        for one, other in pairs:
-            for up, down in ((one, other), (other, one)):
-                raised = _together(grid, x, up, 1)
-                yield from _some(None if raised is None else _together(grid, raised, down, -1))
+        if variable.kind != "dose":
+            for days in _DAYS:
+                yield from _some(grid.moved(x, place, days))
+    for own, reach in groups_of(grid, x):
+        for group in own:
+            yield from _split(grid, x, group, reach)
+        steps = [sign * size for size in range(1, reach + 2) for sign in (1, -1)]
+        periods = [(place,) for group in own if len(group) > 1 for place in group]
+        for group in (*own, *periods):
+            for step in steps:
+                yield from _some(_together(grid, x, group, step))
+        yield from _later(grid, x, own, steps)
+        yield from _pairs(grid, x, own, reach)
         for one, other in pairwise(own):
             yield from _some(_set(grid, x, one[-1:], float(x[other[0]])))
             yield from _some(_set(grid, x, other[:1], float(x[one[0]])))
+        if reach > 1:
+            yield from _parted(grid, x, own, reach)
+
+
+def _split(grid: Grid, x: np.ndarray, group: Group, reach: int) -> Iterator[np.ndarray]:
+    """Equal periods in two: one part up, the other down, or one of them alone."""
+    for cut in range(1, len(group)):
+        for first, second in product(range(-reach, reach + 1), repeat=2):
+            if first * second < 0 or (first == 0) != (second == 0):
+                found = x if first == 0 else _together(grid, x, group[:cut], first)
+                if second and found is not None:
+                    found = _together(grid, found, group[cut:], second)
+                yield from _some(found)
+
+
+def _parted(grid: Grid, x: np.ndarray, own: Sequence[Group], reach: int) -> Iterator[np.ndarray]:
+    """Periods before a day and those after it, each part by its own steps: levels come apart over a smallest change."""
+    places = [place for group in own for place in group]
+    sizes = range(-reach, reach + 1)
+    for cut in range(1, len(places)):
+        for first, second in product(sizes, sizes):
+            found: np.ndarray | None = x if first or second else None
+            for part, step in ((places[:cut], first), (places[cut:], second)):
+                for place in part if step else ():
+                    found = None if found is None else grid.moved(found, place, step)
+            yield from _some(found)
+
+
+def _pairs(grid: Grid, x: np.ndarray, own: Sequence[Group], reach: int) -> Iterator[np.ndarray]:
+    """One level up and another down."""
+    pairs = list(combinations(own, 2) if len(own) <= _ALL_PAIRS else pairwise(own))
+    for up, down in (*pairs, *((other, one) for one, other in pairs)):
+        for rise, fall in product(range(1, reach + 1), repeat=2):
+            raised = _together(grid, x, up, rise)
+            yield from _some(None if raised is None else _together(grid, raised, down, -fall))
+
+
+def _later(grid: Grid, x: np.ndarray, own: Sequence[Group], steps: Sequence[int]) -> Iterator[np.ndarray]:
+    """All levels from one on, up or down."""
+    for first in range(len(own) - 1):
+        for step in steps:
+            found: np.ndarray | None = x
+            for group in own[first:]:
+                found = None if found is None else _together(grid, found, group, step)
+            yield from _some(found)
 
 
 def mergers(grid: Grid, x: np.ndarray) -> Iterator[np.ndarray]:
@@ -116,9 +163,12 @@ def mergers(grid: Grid, x: np.ndarray) -> Iterator[np.ndarray]:
                 yield from _some(_nearest(grid, x, (*one, *other), float(np.average([a, b], weights=shares))))
 
 
-def groups_of(grid: Grid, x: np.ndarray) -> list[list[Group]]:
-    """For each order with free doses, its free levels as groups of neighbouring equal periods."""
-    return [[places for _, places, _ in _levels(rows, x) if places] for _, rows in grid.sequences(x)]
+def groups_of(grid: Grid, x: np.ndarray) -> list[tuple[list[Group], int]]:
+    """For each order with free doses, its free levels as groups of neighbouring equal periods, and how far steps go."""
+    return [
+        ([places for _, places, _ in _levels(rows, x) if places], grid.reach(course))
+        for course, rows in grid.sequences(x)
+    ]
 
 
 def _levels(rows: Sequence[tuple[float, Term]], x: np.ndarray) -> list[tuple[float, Group, float]]:

@@ -155,6 +155,7 @@ class Marcher:
         grid: candidate days at which the course without transplant is kept and observed [day].
         at_once: members whose courses are held at a time.
         threads: chunks marched at a time.
+        read: further days on which the course without transplant is read [day].
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class Marcher:
         *,
         at_once: int = 2000,
         threads: int = 2,
+        read: Sequence[float] = (),
     ) -> None:
         self.ensemble, self.horizon, self.threads, self.at_once = ensemble, float(goal.horizon), threads, at_once
         self.plans: TransplantPlans = transplant_plans(ensemble, regimen, self.horizon)
@@ -187,7 +189,7 @@ class Marcher:
                 code="timing.days",
                 rule="A transplant comes from day 0 on, and the outcome is told after it",
             )
-        self.readings = np.unique([*np.arange(0.0, self.horizon, EVERY), *self.grid, self.horizon])
+        self.readings = np.unique([*np.arange(0.0, self.horizon, EVERY), *self.grid, *read, self.horizon])
         self.keep = np.unique([self._start(day) for day in self.grid] or [0.0])
         self._trunks: dict[int, Marched] = {}
 

@@ -117,8 +117,8 @@ def test_diagnostics_of_chains_know_good_from_bad():
 
 @pytest.mark.slow
 def test_an_interrupt_keeps_the_draws():
-    def stop(phase, iteration, w):
-        if iteration == 150:
+    def stop(stage):
+        if stage.iteration == 150:
             raise KeyboardInterrupt
 
     found = nuts(*decay(), NutsOptions(warmup=50, draws=500), stop)

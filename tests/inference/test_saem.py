@@ -181,8 +181,8 @@ def test_options_and_problems_that_cannot_be_honoured(theophylline):
 
 
 def test_an_interrupt_keeps_what_was_found(theophylline):
-    def stop(phase, iteration, w):
-        if iteration == 100:
+    def stop(stage):
+        if stage.iteration == 100:
             raise KeyboardInterrupt
 
     fit = saem(*theophylline, SaemOptions(), stop)

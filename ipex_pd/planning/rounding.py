@@ -7,9 +7,10 @@ whole.regimen(rounded.x), rounded.cost
 ```
 
 The search never leaves bounds, linear limits, smallest steps or numbers of changes. It begins at the nearest point that
-can be prescribed, merges periods where the rules ask for fewer changes (the cheapest merger first), and then tries
-neighbours until none is better: one quantity up or down, equal neighbours or all later periods together, one up and
-another down, a period like the one beside it. The order of trials is fixed: the same question has the same answer.
+can be prescribed; where the rules ask for other changes, at the best of the nearest points that keep them and of the
+cheapest mergers of periods. Then it tries neighbours until none is better: one quantity up or down, equal neighbours or
+all later periods together, one up and another down, a period like the one beside it. The order of trials is fixed: the
+same question has the same answer.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from itertools import chain
 import numpy as np
 
 from ipex_pd.planning.template import Template
+from ipex_pd.planning.template_beam import nearest_levels
 from ipex_pd.planning.template_grids import Grid
 from ipex_pd.planning.template_moves import distance, mergers, neighbours, obedient, settled
 from ipex_pd.planning.template_terms import TINY
 
 Value = Callable[[np.ndarray], tuple[float, float]]
 """x [n] -> (goal, larger is better; by how much the limits that are not linear are exceeded, 0 when kept)."""
+
+
+_WAYS = 12
+"""Points near the optimum that are asked for their value where rules on changes keep the nearest one out."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def prescribable(template: Template, x: np.ndarray, value: Value, options: Round
     start = template.point(x)
     search = _Search(grid, value, settings)
     first = settled(grid, grid.snapped(np.clip(start, template.lower, template.upper)), start)
-    search.best = obedient(grid, first, start, lambda y: (distance(grid, y, start), 0.0, 0))
+    search.best = _nearest(grid, first, start)
     outcome = "no neighbour is better"
     try:
         search.begin(start)
@@ -139,18 +145,29 @@ def prescribable(template: Template, x: np.ndarray, value: Value, options: Round
     return _told(search, start, outcome)
 
 
+def _nearest(grid: Grid, first: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """A point that keeps the rules, without asking for values."""
+    if not grid.unruly(first):
+        return first
+    near = [y for y in nearest_levels(grid, first, start, _WAYS) if not grid.broken(y)]
+    return near[0] if near else obedient(grid, first, start, lambda y: (distance(grid, y, start), 0.0, 0))
+
+
 def _key(x: np.ndarray) -> bytes:
     return bytes((np.round(x, 9) + 0.0).tobytes())
 
 
 def _first(search: _Search, first: np.ndarray, start: np.ndarray) -> None:
-    """The better of two ways to keep the rules: the nearest point, and the cheapest mergers."""
-    nearest = search.best
-    assert nearest is not None
-    search.merit(nearest)
-    other = obedient(search.grid, first, start, search.merit)
-    if search.merit(other) < search.merit(nearest):
-        search.best = other
+    """The best of several ways to keep the rules: the nearest points, and the cheapest mergers."""
+    grid = search.grid
+    assert search.best is not None
+    search.merit(search.best)
+    if not grid.unruly(first):
+        return
+    near = [y for y in nearest_levels(grid, first, start, _WAYS) if not grid.broken(y)]
+    for other in [*near, obedient(grid, first, start, search.merit)]:
+        if search.merit(other) < search.merit(search.best):
+            search.best = other
 
 
 def _descend(search: _Search) -> None:

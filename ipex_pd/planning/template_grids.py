@@ -141,21 +141,24 @@ class Grid:
                         found.append((f"{course.key}: at most {line.most} changes", float(number - line.most)))
                 elif isinstance(line, TaperLimit) and line.order == course.key and line.smallest_step is not None:
                     for (_, a), (day, b) in pairwise(levels):
-                        least = self._step(course, line, day)
+                        least = self.smallest_step(course, day)
                         if TINY < abs(b - a) < least - TINY:
                             found.append((f"{course.key}: steps of at least {line.smallest_step}", least - abs(b - a)))
         return found
 
     def reach(self, course: Course) -> int:
         """How many values one step goes over so that it is no smaller than the smallest change."""
-        for line in self.template.problem.limits:
-            if isinstance(line, TaperLimit) and line.order == course.key and line.smallest_step is not None:
-                place = course.windows[0].values[0].variables[0]
-                apart = np.diff(self._doses[place])
-                if apart.size:
-                    least = self._step(course, line, float(course.start.at(self.template.start)))
-                    return min(_FARTHEST, math.ceil(least / float(np.median(apart)) - TINY))
-        return 1
+        least = self.smallest_step(course, float(course.start.at(self.template.start)))
+        apart = np.diff(self._doses[course.windows[0].values[0].variables[0]])
+        if not least or not apart.size:
+            return 1
+        return max(1, min(_FARTHEST, math.ceil(least / float(np.median(apart)) - TINY)))
+
+    def smallest_step(self, course: Course, day: float) -> float:
+        """The smallest change of an order on a day, in its unit; 0 where any is allowed."""
+        lines = [line for line in self.template.problem.limits if isinstance(line, TaperLimit)]
+        own = [line for line in lines if line.order == course.key and line.smallest_step is not None]
+        return max((self._step(course, line, day) for line in own), default=0.0)
 
     def _step(self, course: Course, line: TaperLimit, day: float) -> float:
         """The smallest step in the unit of the course, by the size of the child."""

@@ -67,6 +67,25 @@ def test_the_local_search_finds_the_best_of_all_tablets(seed, limits):
     assert np.all(np.isin(found.x, np.arange(0.0, 20.1, 2.5)))
 
 
+RULES = {
+    "one change": {"changes": "prednisolone", "most": 1},
+    "large steps": {"taper": "prednisolone", "smallest_step": "5 mg/day"},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_on_changes_do_not_keep_the_search_from_the_best(rule):
+    """Four periods, ten tops: where single steps break the rules, the search begins at the best of several points."""
+    template = made([PREDNISOLONE], [{**STEROID, "changes_on": [0, 7, 14, 28]}], [TABLETS, RULES[rule]])
+    grid = Grid(template)
+    points = (np.array(p) for p in product(np.arange(0.0, 20.1, 2.5), repeat=4))
+    kept = [p for p in points if not grid.broken(p)]
+    for seed in range(10):
+        centre = np.sort(np.random.default_rng(500 + seed).uniform(1.0, 19.0, 4))[::-1].copy()
+        value = bowl(centre, seed)
+        assert prescribable(template, centre, value).value == pytest.approx(max(value(p)[0] for p in kept)), seed
+
+
 def test_few_changes_by_the_cheapest_mergers():
     template = made([PREDNISOLONE], [STEROID], [TABLETS, {"changes": "prednisolone", "most": 1}])
     value = bowl(np.array([16.0, 14.0, 4.0]), 0)

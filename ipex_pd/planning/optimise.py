@@ -237,7 +237,7 @@ class _Run:
 
         linear_only = not nearest.ends
         return find_conflicts(
-            nearest.best.x if nearest.ends else template.start,
+            template.start,
             lower=template.lower,
             upper=template.upper,
             linear=template.linear,

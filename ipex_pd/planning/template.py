@@ -230,7 +230,7 @@ def template_of(
     Args:
         problem: what is free and what it must keep to.
         regimen: where it begins.
-        size: of the child; that of the problem's patient when None.
+        size: of the child; when None that of the problem's patient, if his file states a weight.
         titrated: a simulation of `regimen`; orders that follow troughs and are not free are given as to its first
             child. Without it they are refused.
 
@@ -250,10 +250,12 @@ def template_of(
     )
 
 
-def _size(problem: PlanningProblem) -> Size:
+def _size(problem: PlanningProblem) -> Size | None:
     from ipex_pd.records.library import load_patient
 
-    return size_of(load_patient(problem.patient))
+    patient = load_patient(problem.patient)
+    stated = patient.weight_kg is not None or patient.weight_z is not None
+    return size_of(patient) if stated else None
 
 
 def _untitrated(regimen: Regimen) -> Regimen:

@@ -1,5 +1,6 @@
 """Templates: traced doses against written regimens, closed cases of tapers, ramps and transplants."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipex_pd.errors import RecordError, UnitError, UsageError
+from ipex_pd.errors import RecordError, SimulationError, UnitError, UsageError
 from ipex_pd.numerics.events import schedule_of
 from ipex_pd.planning.template import combinations, size_of, template_of
+from ipex_pd.planning.template_grids import Grid
 from ipex_pd.records.library import load_drug, load_patient, load_regimen
 from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.regimens import Regimen
@@ -53,6 +55,13 @@ GRAFT = {
     "prophylaxis": [CICLOSPORIN_IV, CICLOSPORIN],
 }
 DAY = {"transplant": "day", "earliest": 30, "latest": 60}
+AIM = {
+    "low": "5 ng/mL",
+    "high": "10 ng/mL",
+    "sampling_days": [5, 10],
+    "smallest_dose": "0.02 mg/kg/day",
+    "largest_dose": "0.6 mg/kg/day",
+}
 STEROID = {"dose": "prednisolone", "lowest": "0 mg/kg/day", "highest": "3 mg/kg/day"}
 
 
@@ -433,14 +442,7 @@ def test_a_plan_reads_as_sentences_and_as_a_calendar():
 
 
 def test_an_order_that_follows_troughs_can_be_frozen_as_a_child_was_given():
-    aim = {
-        "low": "5 ng/mL",
-        "high": "10 ng/mL",
-        "sampling_days": [5, 10],
-        "smallest_dose": "0.02 mg/kg/day",
-        "largest_dose": "0.6 mg/kg/day",
-    }
-    asked = problem(regimen(PREDNISOLONE, {**TACROLIMUS, "target_trough": aim}), STEROID, weeks=3)
+    asked = problem(regimen(PREDNISOLONE, {**TACROLIMUS, "target_trough": AIM}), STEROID, weeks=3)
     start = combinations(asked)[0].regimen
     troughs = SimpleNamespace(times=np.array([5.0, 10.0]), multiplier=np.array([[1.5, 0.75]]), rows=lambda drug: [0, 1])
     template = template_of(asked, start, titrated=SimpleNamespace(regimen="begin", troughs=troughs))
@@ -461,14 +463,7 @@ def refusal(kind, *args, **kwargs):
 
 
 def test_refusals_word_for_word():
-    aim = {
-        "low": "5 ng/mL",
-        "high": "9 ng/mL",
-        "sampling_days": [5],
-        "smallest_dose": "0.02 mg/kg/day",
-        "largest_dose": "0.6 mg/kg/day",
-    }
-    titrated = {**TACROLIMUS, "target_trough": aim}
+    titrated = {**TACROLIMUS, "target_trough": AIM}
     assert refusal(RecordError, regimen(PREDNISOLONE, titrated), STEROID) == (
         "mine: `tacrolimus` of `begin` follows its trough level. The doses of a plan are settled beforehand. Free its "
         "dose from its start to its end (`dose: tacrolimus`), or take `target_trough` out of the regimen."
@@ -531,6 +526,44 @@ def test_refusals_of_transplants_word_for_word():
     assert refusal(RecordError, regimen(PREDNISOLONE, grafts=[{**GRAFT, "prophylaxis": [clock]}]), DAY) == (
         "mine: `transplant: ciclosporin` is given at clock times and moves with the transplant. What moves has "
         "`every`. Write `every: 12 h` in the start regimen."
+    )
+
+
+def test_refusals_of_sizes_donors_and_frozen_titrations_word_for_word():
+    limits = [{"strengths": "prednisolone", "of": ["5 mg"]}, {"taper": "prednisolone", "smallest_step": "5 mg/day"}]
+    unsized = replace(made(regimen(PREDNISOLONE), STEROID, limits=limits), size=None)
+    with pytest.raises(RecordError) as caught:
+        unsized.sized(unsized.start)
+    assert str(caught.value) == (
+        "seidel_2009: tablets of `prednisolone` cannot be counted: the child has no weight. Doses by size are turned "
+        "into mg by the weight at the beginning of each period. Write `weight: {value: 7.5 kg, source: ...}` in the patient "
+        "file."
+    )
+    stepped = made(regimen(PREDNISOLONE), {**STEROID, "changes_on": [0, 14]}, limits=limits[1:])
+    with pytest.raises(RecordError) as caught:
+        Grid(replace(stepped, size=None)).unruly(np.array([2.0, 1.9]))
+    assert str(caught.value) == (
+        "mine: a step of `5 mg/day` in an order in `mg/kg/day`, and the child has no weight. Units are converted by "
+        "the size of the child. Write the step in `mg/kg/day`."
+    )
+    donors = {"transplant": "donor", "among": [{"donor": "matched_unrelated", "from": 60}, {"donor": "haploidentical"}]}
+    asked = problem(regimen(PREDNISOLONE, grafts=[GRAFT]), DAY, donors)
+    with pytest.raises(RecordError) as caught:
+        template_of(asked, asked.start)
+    assert str(caught.value) == (
+        "mine free[0]: the donor is there from day 60, and the transplant comes until day 60. A free day has room. "
+        "Raise `latest`, or take the donor out."
+    )
+    course = SimpleNamespace(regimen="another", troughs=None)
+    with pytest.raises(SimulationError) as caught:
+        template_of(asked, asked.start, titrated=course)
+    assert str(caught.value) == "begin: the simulation is of `another`. Doses are those of the plan given."
+    capped = problem(regimen({**TACROLIMUS, "target_trough": AIM, "maximum": "5 mg/day"}), DAY | {"latest": 61})
+    with pytest.raises(RecordError) as caught:
+        template_of(capped, capped.start, titrated=SimpleNamespace(regimen="begin", troughs=None))
+    assert str(caught.value) == (
+        "begin: `tacrolimus` has a `maximum` and follows its trough. Titration multiplies what `maximum` has capped. "
+        "Take `maximum` or `target_trough` out."
     )
 
 

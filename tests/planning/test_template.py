@@ -536,8 +536,8 @@ def test_refusals_of_sizes_donors_and_frozen_titrations_word_for_word():
         unsized.sized(unsized.start)
     assert str(caught.value) == (
         "seidel_2009: tablets of `prednisolone` cannot be counted: the child has no weight. Doses by size are turned "
-        "into mg by the weight at the beginning of each period. Write `weight: {value: 7.5 kg, source: ...}` in the patient "
-        "file."
+        "into mg by the weight at the beginning of each period. Write `weight: {value: 7.5 kg, source: ...}` in the "
+        "patient file."
     )
     stepped = made(regimen(PREDNISOLONE), {**STEROID, "changes_on": [0, 14]}, limits=limits[1:])
     with pytest.raises(RecordError) as caught:

@@ -11,9 +11,9 @@ from ipex_pd.cli.console import Advance
 from ipex_pd.cli.runs import RunFolder
 
 if TYPE_CHECKING:
-    from ipex_pd.records.draws import ParameterDraws
     from ipex_pd.inference.resampling import Bootstrap, Replicate
     from ipex_pd.inference.results import Fit
+    from ipex_pd.records.draws import ParameterDraws
 
 REPLICATES = "bootstrap.json"
 """File of the replicates of a bootstrap, from which it goes on."""

@@ -51,18 +51,15 @@ _READ = (
     "weight",
     *_MASSES,
     *DEATH_HAZARDS.values(),
+    "cumulative_hazard_serious_infection",
+    "c_peptide",
+    "weight_z",
+    "height_z",
+    "steroid_burden",
+    "cni_burden",
+    *ORGANS,
 )
-_GOALS: Mapping[str, tuple[str, ...]] = {
-    "infection_risk": ("cumulative_hazard_serious_infection",),
-    "c_peptide": ("c_peptide",),
-    "height_z_change": ("height_z",),
-    "weight_z_change": ("weight_z",),
-    "steroid_dose": ("steroid_burden",),
-    "calcineurin_burden": ("cni_burden",),
-    "time_in_remission": ORGANS,
-    "remission": ORGANS,
-    "quality_adjusted_time": ORGANS,
-}
+"""What every goal, cause and measurement reads: the same for all, so that one program serves every plan."""
 CAUSES: Mapping[str, str] = {
     "death_before_disease": "death from the disease before the transplant",
     "death_before_infection": "death from infection before the transplant",
@@ -175,9 +172,8 @@ class Marcher:
         self.system, self.bare, self.age, self.state = asked.system, bare_system(asked.system), asked.age, asked.state
         self.theta, self.held = held_lags({n: np.asarray(v) for n, v in asked.theta.items()}, ensemble.weights)
         self.wishes = tuple(Wish(g.name, g.sign * g.weight, g.states) for g in goal.goals)
-        extra = {name for wish in self.wishes for name in _GOALS.get(wish.name, ())}
         drugs = [drug.name for drug in self.system.drugs]
-        self.names = tuple(dict.fromkeys([*_READ, *sorted(extra)]))
+        self.names = _READ
         self.trunk_names = (*self.names, *drugs)
         self.never = self.plans.schedule(NEVER)
         self.schedules: dict[float, Schedule] = {}

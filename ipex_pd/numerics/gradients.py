@@ -107,7 +107,7 @@ def _history(step: Step, begin: Carry, slots: Slots, busy: Array) -> Traced:
     blocks = jax.tree.map(lambda leaf: leaf.reshape(steps // BLOCK, BLOCK, *leaf.shape[1:]), slots)
 
     def taken(carry: Carry, some: Slots) -> tuple[Carry, Traced]:
-        ended: tuple[Carry, Traced] = jax.lax.scan(jax.checkpoint(step), carry, some)
+        ended: tuple[Carry, Traced] = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), carry, some)
         return ended
 
     def skipped(carry: Carry, some: Slots) -> tuple[Carry, Traced]:
@@ -120,7 +120,9 @@ def _history(step: Step, begin: Carry, slots: Slots, busy: Array) -> Traced:
         return ended
 
     kept = steps * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(begin))
-    _, history = jax.lax.scan(jax.checkpoint(block) if kept > _KEPT else block, begin, (busy, blocks))
+    _, history = jax.lax.scan(
+        jax.checkpoint(block, prevent_cse=False) if kept > _KEPT else block, begin, (busy, blocks)
+    )
     joined: Traced = jax.tree.map(lambda leaf: leaf.reshape(steps, *leaf.shape[2:]), history)
     return joined
 

@@ -44,7 +44,9 @@ Values = Mapping[str, Array]
 Key = tuple[Order, int]
 
 GRADING = Grading(first=1.0, growth=0.3, longest=2.0)
-"""Lengths of the sub-steps."""
+"""Lengths of the sub-steps. Measured on 64 virtual children over five years with a bridge, a transplant and prophylaxis,
+against `solve`: survival and cumulative hazards err by at most 1.1e-3 of their value and by 7e-6 in the mean. Sub-steps
+of four days are as exact without a transplant (1e-9 and better), and unstable after one: the members are not alive."""
 _BLOCKS = 32
 """Layouts are filled up to multiples of so many blocks; the program passes over what only fills up."""
 _GONE = 1e-6
@@ -81,6 +83,7 @@ class Marched:
         who: [B] members.
         days: [V] [day].
         outputs: name -> [V, B], before what happens on the day.
+        alive: [B] False where numbers stopped being finite; neighbours are untouched.
         carried: what goes on from the kept days, a Carry of [W, ..., B].
         drugs: names of the drugs whose amounts are carried.
         first: [S, B] states on day 0, at which lags are taken.
@@ -90,6 +93,7 @@ class Marched:
     who: np.ndarray
     days: Floats
     outputs: dict[str, Floats]
+    alive: np.ndarray
     carried: Carry
     drugs: tuple[str, ...]
     first: Floats
@@ -367,6 +371,7 @@ def _gathered(system: System, branch: Branch, start: _Start, when: Floats, parts
         who=start.who,
         days=np.asarray(branch.days, float),
         outputs={name: values[days] for name, values in outputs.items()},
+        alive=np.isfinite(carried.x).all(axis=(0, 1)),
         carried=jax.tree.map(lambda leaf: leaf[keep.astype(int)], carried),
         drugs=tuple(drug.name for drug in system.drugs),
         first=start.first,

@@ -136,7 +136,7 @@ def test_members_can_be_left_out_of_the_derivatives():
         return jnp.sum(solve_traced(frozen, replace(schedule, amount=amount), theta, age=AGE).states[-1])
 
     amount, clearance = jnp.asarray(schedule.amount), THETA["tacrolimus.clearance"]
-    one, two = (jax.grad(value, argnums=1)(frozen, amount, clearance) for frozen in (whole, less))
+    one, two = (jax.jit(jax.grad(value, argnums=1))(frozen, amount, clearance) for frozen in (whole, less))
     np.testing.assert_allclose(one, two, rtol=1e-9)
     with pytest.raises(SimulationError, match="derivatives by parameters"):
         jax.grad(value, argnums=2)(less, amount, clearance)
@@ -145,7 +145,7 @@ def test_members_can_be_left_out_of_the_derivatives():
 def test_sizes_are_few_and_those_that_do_not_fit_are_refused():
     assert sizes_up_to(1) == (BLOCK,)
     assert all(size % BLOCK == 0 for size in sizes_up_to(20_000))
-    assert len(sizes_up_to(20_000)) < 32
+    assert len(sizes_up_to(20_000)) < 40
     assert freeze(SYSTEM, SCHEDULE, THETA, age=AGE, output_times=OUT, sizes=[BLOCK, 4 * BLOCK]).steps == BLOCK
     with pytest.raises(SimulationError, match="the mesh has"):
         freeze(SYSTEM, SCHEDULE, THETA, age=AGE, output_times=[400.0], sizes=[BLOCK])

@@ -89,6 +89,14 @@ def test_a_system_without_drugs_goes_on_once_they_are_gone(whole):
         np.testing.assert_allclose(tail[name], longer[name], rtol=1e-6)
 
 
+def test_a_member_who_is_lost_leaves_the_others_alone(whole):
+    people = {**PEOPLE, "toy_k_in": np.array([30.0, np.nan, 30.0])}
+    (found,) = march_many(SYSTEM, [Branch(given(10.4), [4.0, END])], people, **KNOWN)
+    assert found.alive.tolist() == [True, False, True]
+    np.testing.assert_array_equal(found["toy_injury"][:, [0, 2]], whole[0]["toy_injury"][:, [0, 2]])
+    assert whole[0].alive.all()
+
+
 def test_what_a_march_cannot_honour_is_refused(whole):
     schedule, trunk = given(10.4), whole[0]
     lags = {**PEOPLE, "tacrolimus.lag": np.array([0.01, 0.02, 0.03])}

@@ -120,9 +120,8 @@ def _history(step: Step, begin: Carry, slots: Slots, busy: Array) -> Traced:
         return ended
 
     kept = steps * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(begin))
-    _, history = jax.lax.scan(
-        jax.checkpoint(block, prevent_cse=False) if kept > _KEPT else block, begin, (busy, blocks)
-    )
+    frugal = jax.checkpoint(block, prevent_cse=False) if kept > _KEPT else block
+    _, history = jax.lax.scan(frugal, begin, (busy, blocks))
     joined: Traced = jax.tree.map(lambda leaf: leaf.reshape(steps, *leaf.shape[2:]), history)
     return joined
 

@@ -21,6 +21,7 @@ from ipex_pd.cli.diagnose import diagnose
 from ipex_pd.cli.equations import equations
 from ipex_pd.cli.fit import fit
 from ipex_pd.cli.forecast import forecast
+from ipex_pd.cli.optimise import optimise
 from ipex_pd.cli.replay import replay
 from ipex_pd.cli.simulate import simulate
 from ipex_pd.cli.uncertainty import uncertainty
@@ -50,6 +51,7 @@ for command in (
     uncertainty,
     replay,
     forecast,
+    optimise,
     design,
 ):
     app.command()(command)

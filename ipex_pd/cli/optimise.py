@@ -176,8 +176,11 @@ def _timed(
     if folder is not None:
         found.save(folder.path)
     with console.progress("Timing", 1, quiet=quiet) as advance:
-        advance("the day of the transplant", 0)
-        return interruptible(lambda: transplant_timing(child, goal=problem, regimen=found.regimen, draws=draws))
+
+        def tell(done: int, total: int) -> None:
+            advance(f"the day of the transplant, {done} of {total} parts", int(done == total))
+
+        return interruptible(lambda: transplant_timing(child, goal=problem, draws=draws, progress=tell))
 
 
 def _problem(plan: str, children: int | None) -> PlanningProblem:

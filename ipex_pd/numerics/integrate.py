@@ -289,7 +289,7 @@ def _reaching(
     system = layout.system
     totals = {d.name: jnp.sum(orders_of[i][:, None] * daily, axis=0) for i, d in enumerate(system.drugs)}
     fraction = system.drugs[index].bioavailability(theta, carry.covariates, mg, totals)
-    return jnp.where(mg != 0, mg * fraction, 0.0)
+    return mg * fraction
 
 
 def potencies(system: System, theta: Mapping[str, Array], levels: Sequence[Array]) -> Values:

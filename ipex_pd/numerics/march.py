@@ -307,7 +307,7 @@ class _Given:
             d, mg = system.drug(order.drug), self._prescribed(order, doses.amount[:, k])
             if order.route == "oral":
                 fraction = system.drugs[d].bioavailability(self.theta, self.covariates, mg, totals)
-                swallowed[d] = swallowed[d] + jnp.where(mg != 0, mg * fraction, 0.0)
+                swallowed[d] = swallowed[d] + mg * fraction
             elif o not in family.infused:
                 injected[d] = injected[d] + mg
             else:

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 1.5), (7, 2, 1.5, 2), (1, 1), (4, 1, 1, 1, 1, 1))
 PANEL_INCHES = (3.5, 2.55)
+WEEKS_PER_YEAR = DAYS_PER_YEAR / 7.0
 _INK = "#333333"
 _FONT = 8.5
 _POINTS = 160
@@ -107,6 +108,7 @@ def course_panel(
     limits: tuple[float, float] | None = None,
     window: tuple[float, float] | None = None,
     bands: float = 0.08,
+    weeks: bool = False,
 ) -> Figure:
     """Medians with faint 5-95 % bands, one line a regimen, each labelled with its letter at its end.
 
@@ -118,8 +120,11 @@ def course_panel(
         limits: fixed value axis.
         window: target range, drawn as a hatched strip.
         bands: opacity of the bands; 0 leaves them out.
+        weeks: times are shown in weeks instead of years.
     """
-    figure, axes = _panel(title, unit)
+    if weeks:
+        courses = [one._replace(years=one.years * WEEKS_PER_YEAR) for one in courses]
+    figure, axes = _panel(title, unit, "weeks since the start" if weeks else "years since the start")
     for one in courses:
         middle = one.band
         axes.fill_between(one.years, middle.low, middle.high, color=one.style.colour, alpha=bands, linewidth=0)
@@ -157,7 +162,7 @@ def cause_panel(title: str, shares: dict[str, dict[str, float]], look: dict[str,
     """
     figure = Figure(figsize=(2 * PANEL_INCHES[0], 1.1 + 0.33 * len(shares)), layout="constrained")
     axes = figure.add_subplot()
-    _dress(axes, title, "deaths expected among 100 children")
+    dress(axes, title, "deaths expected among 100 children")
     causes = list(dict.fromkeys(cause for split in shares.values() for cause in split))
     hatches = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "--")
     left = np.zeros(len(shares))
@@ -200,16 +205,17 @@ def to_svg(figure: Figure, name: str) -> str:
     return text[text.index("<svg") :]
 
 
-def _panel(title: str, unit: str) -> tuple[Figure, Axes]:
+def _panel(title: str, unit: str, below: str = "years since the start") -> tuple[Figure, Axes]:
     figure = Figure(figsize=PANEL_INCHES)
     axes = figure.add_axes((0.125, 0.165, 0.835, 0.725))
-    _dress(axes, title, "years since the start")
+    dress(axes, title, below)
     if unit:
         axes.set_title(f"[{unit}]", fontsize=_FONT, loc="right", color=_INK)
     return figure, axes
 
 
-def _dress(axes: Axes, title: str, below: str) -> None:
+def dress(axes: Axes, title: str, below: str) -> None:
+    """Title, axis label, letters and grid as in every figure."""
     axes.set_title(title, fontsize=_FONT + 1, loc="left", color="black", fontweight="bold")
     axes.set_xlabel(below, fontsize=_FONT, color=_INK)
     axes.tick_params(labelsize=_FONT, color=_INK, labelcolor=_INK, length=3)

@@ -36,7 +36,7 @@ _HOME = {
     "sir": "inference.importance_resampling",
     "transplant_timing": "planning.timing",
     "value_of_information": "planning.information",
-    "value_of_waiting": "planning.timing",
+    "value_of_waiting": "planning.waiting",
     "virtual_population": "simulation.population",
     "write_fit_report": "report.fit_html",
     "write_forecast_report": "report.forecast_html",
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from ipex_pd.planning.sensitivity import plan_sensitivity as plan_sensitivity
     from ipex_pd.planning.stopping import optimal_stopping as optimal_stopping
     from ipex_pd.planning.timing import transplant_timing as transplant_timing
-    from ipex_pd.planning.timing import value_of_waiting as value_of_waiting
+    from ipex_pd.planning.waiting import value_of_waiting as value_of_waiting
     from ipex_pd.records.draws import load_draws as load_draws
     from ipex_pd.records.library import catalogue as catalogue
     from ipex_pd.records.library import load_cohort_problem as load_cohort_problem

@@ -121,8 +121,18 @@ class _Run:
 
     def plan(self) -> Plan:
         """All combinations, the best of them rounded and judged."""
-        searched, ranked = self._screened(combinations(self.question.problem))
-        candidates = [self._candidate(combination) for combination in searched]
+        every = combinations(self.question.problem)
+        searched, ranked = self._screened(every)
+        candidates: list[Candidate] = []
+        for combination in searched:
+            try:
+                candidates.append(self._candidate(combination))
+            except KeyboardInterrupt:
+                if not any(c.ends for c in candidates):
+                    raise
+                self.interrupted = True
+            if self.interrupted:
+                break
         evaluated = sum(c.searcher.evaluations for c in candidates)
         found = [c for c in candidates if c.ends]
         for candidate in sorted(found, key=_order)[: self.options.finalists]:
@@ -130,6 +140,7 @@ class _Run:
         conflicts = None if any(c.feasible for c in found) else self._conflicts(candidates)
         return assemble_plan(
             self.question,
+            every[0].regimen,
             candidates,
             ranked,
             conflicts,
@@ -177,7 +188,13 @@ class _Run:
         for start in self._starts(searcher):
             if self.interrupted and candidate.ends:
                 break
-            end = searcher.search(start)
+            try:
+                end = searcher.search(start)
+            except KeyboardInterrupt:
+                if not candidate.ends:
+                    raise
+                self.interrupted = True
+                break
             candidate.ends.append(end)
             if end.minimum.interrupted:
                 self.interrupted = True

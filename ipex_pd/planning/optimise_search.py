@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,6 +146,7 @@ class Searcher:
     def search(self, start: PlanStart) -> SearchEnd:
         """Search from one start through all widths; the end is judged at the last one."""
         x, stages, began = start.x, self.options.widths, float("nan")
+        found: ConstrainedMinimum | None = None
         for number, width in enumerate(stages):
             last = number == len(stages) - 1
             stopping = ConstrainedStopping(
@@ -154,11 +155,19 @@ class Searcher:
                 violation=FEASIBLE,
                 iterations=self.options.iterations if last else max(1, self.options.iterations // 4),
             )
-            found = self._stage(start.name, x, width, stopping)
+            try:
+                found = self._stage(start.name, x, width, stopping)
+            except KeyboardInterrupt:
+                # it came before the stage had a first point
+                if found is None:
+                    raise
+                found = replace(found, interrupted=True)
+                break
             x = found.x
             began = -found.trace[0].value if number == 0 and found.trace else began
             if found.interrupted:
                 break
+        assert found is not None
         return SearchEnd(start.name, x, -found.value, found, began)
 
     def roughly(self, start: PlanStart, iterations: int = 6) -> SearchEnd:

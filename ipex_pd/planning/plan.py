@@ -27,6 +27,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SCHEMA = "ipex_pd.plan/1"
 NOTICE = "Research tool, not medical advice: a plan of a model of published facts and stated assumptions."
+FRESH_LIMIT = "fresh"
 SAME = 0.01
 """Part of the size of the goal within which two optima count as one."""
 
@@ -37,13 +38,14 @@ class PlanLimit:
 
     Attributes:
         label, unit: what is bounded.
-        how: `linear` in the free quantities, `simulated`, or `true` (out of sample, without smoothing).
+        how: `linear` in the free quantities, `simulated` (as the search sees it, without smoothing), `true` (judged by
+            simulation), or `fresh` (the same on fresh members).
         value: of the plan.
         low, high: between which it must lie; infinite where open.
         slack: distance to the nearer end, negative where it is overstepped.
         met: whether it is kept within the tolerance.
         price: what the goal would gain for one unit by which the limit yields; 0 where it does not bind, NaN where no
-            search tells (`true`).
+            search tells (`true`, `fresh`).
     """
 
     label: str
@@ -242,8 +244,8 @@ class Plan:
 
     @property
     def feasible(self) -> bool:
-        """Whether every limit is met, in sample and out of sample."""
-        return all(limit.met for limit in self.limits)
+        """Whether every limit is met by the members that the plan was made for; `limits` tells of fresh ones."""
+        return all(limit.met for limit in self.limits if limit.how != FRESH_LIMIT)
 
     def value(self, role: str = "plan") -> Mapping[str, Any]:
         """The row of `values` of a role: `start`, `relaxed` or `plan`. Raises: KeyError."""

@@ -119,6 +119,7 @@ class _Table:
 
 def assemble_plan(
     question: Question,
+    start: Regimen,
     candidates: list[Candidate],
     others: list[Candidate],
     conflicts: Conflicts | None,
@@ -132,6 +133,7 @@ def assemble_plan(
 
     Args:
         question: what is asked.
+        start: the regimen the plan began from.
         candidates: combinations that were searched; finalists are rounded.
         others: combinations that a short search ruled out.
         conflicts: what contradicts what, where no combination keeps all limits.
@@ -145,17 +147,20 @@ def assemble_plan(
     """
     rounded = [c for c in candidates if c.rounded is not None]
     if not rounded:
-        return _without(question, candidates, conflicts, options, notes, partial, settings)
-    start = _start(candidates, others)
+        return _without(question, start, candidates, conflicts, options, notes, partial, settings)
     table = _Table()
     table.inside[START] = judge(question.problem, question.ensemble, start, START, seed=options.seed)
     finals = [(c, _judged(question, c, options)) for c in rounded]
     best = best_of([judged for _, judged in finals])
     chosen, table.inside[PLAN] = next((c, j) for c, j in finals if j is best)
-    relaxed = chosen.relaxed(f"{question.problem.name}_before_rounding")
-    if not partial:
-        table.inside[RELAXED] = judge(question.problem, question.ensemble, relaxed, RELAXED, seed=options.seed)
-        _outside(question, table, options)
+    relaxed = _relaxed(question, chosen)
+    try:
+        if not partial:
+            table.inside[RELAXED] = judge(question.problem, question.ensemble, relaxed, RELAXED, seed=options.seed)
+            _outside(question, table, options)
+    except KeyboardInterrupt:
+        partial = True
+        table.outside.clear()
     assert chosen.whole is not None
     assert chosen.rounded is not None
     assert chosen.at is not None
@@ -187,10 +192,12 @@ def assemble_plan(
     return found
 
 
-def _start(candidates: list[Candidate], others: list[Candidate]) -> Regimen:
-    first = next((c for c in (*candidates, *others) if not c.combination.choices), None)
-    pool = [c.combination.regimen for c in (*candidates, *others)]
-    return first.combination.regimen if first is not None else pool[0]
+def _relaxed(question: Question, chosen: Candidate) -> Regimen:
+    """The plan before rounding; the rounded one where the other breaks a rule of regimens."""
+    try:
+        return chosen.relaxed(f"{question.problem.name}_before_rounding")
+    except RecordError:
+        return chosen.prescribed(f"{question.problem.name}_before_rounding")
 
 
 def _judged(question: Question, candidate: Candidate, options: PlanOptions) -> Judgement:
@@ -228,6 +235,7 @@ def _values(question: Question, table: _Table, chosen: Candidate, options: PlanO
             | _numbers("outside", outside)
             | {"gain": won.value, "gain_low": won.low, "gain_high": won.high, "share_better": won.share_better}
             | {"feasible": shown.feasible, "violation": shown.violation}
+            | {"feasible_inside": None if inside is None else inside.feasible}
         )
     return pd.DataFrame(rows)
 
@@ -412,7 +420,9 @@ def _verdicts(
             "ones: an ensemble with more members would be safer"
         )
     if not row["feasible"] and conflicts is None:
-        lines.append(f"a limit is not met {where}; see `limits`")
+        missed = table.outside.get(PLAN, table.inside[PLAN]).limits
+        named = "; ".join(f"{limit.label}: {limit.value:.3g} {limit.unit}" for limit in missed if not limit.met)
+        lines.append(f"not every limit is met {where}: {named}")
     if not chosen.best.minimum.converged:
         lines.append(f"the search stopped before its end ({chosen.best.minimum.outcome})")
     lost = max((j.lost for j in (*table.inside.values(), *table.outside.values())), default=0)
@@ -438,6 +448,7 @@ def _settings(question: Question, options: PlanOptions, more: Mapping[str, Any])
 
 def _without(
     question: Question,
+    start: Regimen,
     candidates: list[Candidate],
     conflicts: Conflicts | None,
     options: PlanOptions,
@@ -453,7 +464,6 @@ def _without(
             rule="A plan needs a point that keeps its bounds",
         )
     template = candidates[0].template
-    start = _start(candidates, [])
     table = _Table(inside={START: judge(question.problem, question.ensemble, start, START, seed=options.seed)})
     table.inside[PLAN] = table.inside[START]
     rows = [
@@ -461,7 +471,7 @@ def _without(
         | _numbers("inside", table.inside[START])
         | _numbers("outside", None)
         | {"gain": 0.0, "gain_low": math.nan, "gain_high": math.nan, "share_better": 0.5}
-        | {"feasible": False, "violation": conflicts.total}
+        | {"feasible": False, "violation": conflicts.total, "feasible_inside": False}
         for name, role in ((START, "start"), (PLAN, "plan"))
     ]
     nothing = PlanOptimality(math.nan, math.nan, False, conflicts.total, "no search began", (), (), math.nan)

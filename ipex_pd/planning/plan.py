@@ -27,7 +27,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SCHEMA = "ipex_pd.plan/1"
 NOTICE = "Research tool, not medical advice: a plan of a model of published facts and stated assumptions."
-FRESH_LIMIT = "fresh"
 SAME = 0.01
 """Part of the size of the goal within which two optima count as one."""
 
@@ -38,14 +37,14 @@ class PlanLimit:
 
     Attributes:
         label, unit: what is bounded.
-        how: `linear` in the free quantities, `simulated` (as the search sees it, without smoothing), `true` (judged by
-            simulation), or `fresh` (the same on fresh members).
+        how: `linear` in the free quantities, `simulated` (in sample, without smoothing), or `true` (judged by a
+            simulation of the fresh members where there are any).
         value: of the plan.
         low, high: between which it must lie; infinite where open.
         slack: distance to the nearer end, negative where it is overstepped.
         met: whether it is kept within the tolerance.
         price: what the goal would gain for one unit by which the limit yields; 0 where it does not bind, NaN where no
-            search tells (`true`, `fresh`).
+            search tells (`true`).
     """
 
     label: str
@@ -204,7 +203,7 @@ class Plan:
         values: a row a candidate: name, role (`start`, `relaxed`, `plan`, `standard`), smooth (the goal that was
             searched, in sample), inside, inside_low, inside_high (judged in sample), outside, outside_low,
             outside_high (judged on fresh members), gain, gain_low, gain_high, share_better (against the start,
-            paired, on the fresh members where there are any), feasible, violation.
+            paired, on the fresh members where there are any), feasible, violation, feasible_inside (in sample).
         limits: of the plan.
         optimality: of the search.
         rounding: what prescribable doses cost.
@@ -244,8 +243,9 @@ class Plan:
 
     @property
     def feasible(self) -> bool:
-        """Whether every limit is met by the members that the plan was made for; `limits` tells of fresh ones."""
-        return all(limit.met for limit in self.limits if limit.how != FRESH_LIMIT)
+        """Whether every limit is met by the members that the plan was made for; `true` limits tell of fresh ones."""
+        kept = all(limit.met for limit in self.limits if limit.how != "true")
+        return kept and bool(self.value().get("feasible_inside", True))
 
     def value(self, role: str = "plan") -> Mapping[str, Any]:
         """The row of `values` of a role: `start`, `relaxed` or `plan`. Raises: KeyError."""

@@ -113,7 +113,7 @@ def test_the_plan_can_be_prescribed_and_is_judged_in_truth(plan, child):
     assert rows.loc["plan", "gain"] > 0
     assert rows.loc["plan", "inside"] == pytest.approx(plan.rounding.after, abs=2e-3)
     assert plan.feasible
-    assert {limit.how for limit in plan.limits} == {"simulated", "true", "fresh"}
+    assert {limit.how for limit in plan.limits} == {"simulated", "true"}
     judged = plan.judgements["plan"]
     members = question_for(child, problem(), None, None).ensemble
     again = simulate(members.population, plan.regimen, days=28)

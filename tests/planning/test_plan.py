@@ -167,6 +167,10 @@ def test_other_json_is_refused():
 def test_roles_and_gains(plan):
     assert plan.value("start")["outside"] == 0.7
     assert plan.better
-    assert not plan.feasible
+    assert plan.feasible
+    missed = replace(LIMITS[1], met=False)
+    assert not replace(plan, limits=(missed,)).feasible
+    in_sample = plan.values.assign(feasible_inside=[True, False])
+    assert not replace(plan, values=in_sample).feasible
     with pytest.raises(KeyError):
         plan.value("relaxed")

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ipex_pd.errors import RecordError
-from ipex_pd.planning.judged import Judgement, best_of, gain, judge, resampled
+from ipex_pd.planning.expected import expected_table
+from ipex_pd.planning.judged import Judgement, best_of, gain, judge
 from ipex_pd.planning.optimise_search import FEASIBLE, PlanOptions, SearchEnd, Searcher, best_end, choice_name
 from ipex_pd.planning.plan import (
     ActiveLimit,
@@ -21,8 +22,8 @@ from ipex_pd.planning.plan import (
     RoundingCost,
     StartOutcome,
 )
+from ipex_pd.planning.plan_verdicts import verdicts
 from ipex_pd.records.library import load_regimen
-from ipex_pd.simulation.endpoints import available
 
 if TYPE_CHECKING:
     from ipex_pd.planning.conflicts import Conflicts
@@ -183,9 +184,9 @@ def assemble_plan(
         rounding=_cost(chosen),
         ranking=_ranking(candidates, others),
         conflicts=conflicts,
-        expected=_expected(question, table, options),
+        expected=_expected(question, table, options.seed),
         settings=_settings(question, options, settings),
-        notes=(*notes, *_verdicts(question, table, values, chosen, conflicts)),
+        notes=(*notes, *verdicts(question, table.inside, table.outside, values, chosen, conflicts)),
         partial=partial,
         judgements={**table.inside, **{f"{name}{FRESH}": j for name, j in table.outside.items()}},
     )
@@ -345,91 +346,12 @@ def _ranking(candidates: list[Candidate], others: list[Candidate]) -> pd.DataFra
     return table.sort_values(["feasible", "value"], ascending=False, ignore_index=True)
 
 
-def _expected(question: Question, table: _Table, options: PlanOptions) -> pd.DataFrame:
-    """Endpoints under every candidate, with paired differences to the start."""
-    fresh = bool(table.outside)
-    judged = table.outside if fresh else table.inside
+def _expected(question: Question, table: _Table, seed: int) -> pd.DataFrame:
+    """Endpoints of all candidates on fresh members where there are any, against the start."""
+    fresh = bool(table.outside) and question.fresh is not None
     group = question.fresh if fresh and question.fresh is not None else question.ensemble
-    counts = resampled(group, options.seed)
-    base = judged[START].simulation.patient_endpoints()
-    horizon = question.problem.horizon
-    rows = []
-    for name, judgement in judged.items():
-        answers = judgement.simulation.patient_endpoints()
-        for asked in available(judgement.simulation):
-            values = np.minimum(answers[asked.name].to_numpy(float), horizon if asked.is_time else np.inf)
-            row: dict[str, Any] = {"endpoint": asked.name, "label": asked.label, "unit": asked.unit}
-            row |= {"better": asked.better, "regimen": name, "meaning": asked.meaning}
-            row |= _spread(values, group.weights)
-            if asked.name in base:
-                start = np.minimum(base[asked.name].to_numpy(float), horizon if asked.is_time else np.inf)
-                row |= _paired(values - start, group.weights, counts)
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _spread(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    """Weighted mean, and the values below which 5 and 95 % of the weight lie."""
-    known = np.isfinite(values) & (weights > 0)
-    if not known.any():
-        return {"mean": math.nan, "low": math.nan, "high": math.nan, "members": 0}
-    order = np.argsort(values[known])
-    ranked, heavy = values[known][order], weights[known][order] / weights[known].sum()
-    middle = np.cumsum(heavy) - 0.5 * heavy
-    low, high = np.interp([0.05, 0.95], middle, ranked)
-    return {"mean": float(ranked @ heavy), "low": float(low), "high": float(high), "members": int(known.sum())}
-
-
-def _paired(differences: np.ndarray, weights: np.ndarray, counts: np.ndarray | None) -> dict[str, float]:
-    known = np.isfinite(differences) & (weights > 0)
-    if not known.any():
-        return {"difference": math.nan, "difference_low": math.nan, "difference_high": math.nan}
-    own = np.where(known, weights, 0.0)
-    filled = np.where(known, differences, 0.0)
-    low = high = math.nan
-    if counts is not None:
-        heavy = counts * own
-        total = heavy.sum(1)
-        means = (heavy @ filled)[total > 0] / total[total > 0]
-        low, high = (float(v) for v in np.quantile(means, [0.025, 0.975]))
-    return {"difference": float(own @ filled / own.sum()), "difference_low": low, "difference_high": high}
-
-
-def _verdicts(
-    question: Question, table: _Table, values: pd.DataFrame, chosen: Candidate, conflicts: Conflicts | None
-) -> list[str]:
-    """What the reader must know."""
-    lines = []
-    if question.fresh is None:
-        lines.append("no fresh members: values are in sample only, and better than they would be on others")
-    row = values[values["role"] == "plan"].iloc[0]
-    where = "on fresh members" if table.outside else "in sample"
-    if not row["gain"] > 0:
-        lines.append(f"the plan does no better than the start {where} ({row['gain']:+.3g} of the goal): keep the start")
-    elif math.isfinite(row["gain_low"]) and row["gain_low"] <= 0:
-        lines.append(
-            f"that the plan is better than the start is not certain: {row['gain']:+.3g} "
-            f"[{row['gain_low']:.3g}, {row['gain_high']:.3g}] of the goal {where}"
-        )
-    start = values[values["role"] == "start"].iloc[0]
-    if row["gain"] <= 0 and not start["feasible"] and row["feasible"]:
-        lines.append("the start does not meet every limit; the plan does")
-    if table.outside and math.isfinite(row["inside"]) and row["inside"] - row["outside"] > 0.1 * abs(row["inside"]):
-        lines.append(
-            f"the plan is worth {row['inside']:.4g} on the members it was made for and {row['outside']:.4g} on fresh "
-            "ones: an ensemble with more members would be safer"
-        )
-    if not row["feasible"] and conflicts is None:
-        missed = table.outside.get(PLAN, table.inside[PLAN]).limits
-        named = "; ".join(f"{limit.label}: {limit.value:.3g} {limit.unit}" for limit in missed if not limit.met)
-        lines.append(f"not every limit is met {where}: {named}")
-    if not chosen.best.minimum.converged:
-        lines.append(f"the search stopped before its end ({chosen.best.minimum.outcome})")
-    lost = max((j.lost for j in (*table.inside.values(), *table.outside.values())), default=0)
-    if lost:
-        lines.append(f"{lost} members have no finite numbers and count in nothing")
-    lines.extend(dict.fromkeys(w for j in table.inside.values() if j.name == PLAN for w in j.simulation.warnings))
-    return lines
+    judged = table.outside if fresh else table.inside
+    return expected_table(judged, judged[START], group, question.problem.horizon, seed)
 
 
 def _settings(question: Question, options: PlanOptions, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -496,7 +418,7 @@ def _without(
         rounding=RoundingCost(math.nan, math.nan, 0, conflicts.total),
         ranking=_ranking(candidates, []),
         conflicts=conflicts,
-        expected=_expected(question, table, options),
+        expected=_expected(question, table, options.seed),
         settings=_settings(question, options, settings),
         notes=(*notes, "the limits contradict one another: no plan was made, and the start stays"),
         partial=partial,

@@ -87,8 +87,8 @@ def worst_injury(course: Course) -> Array:
 
 
 def in_remission(course: Course, width: Array) -> Array:
-    """[T, M] between 0 and 1: all reversible organs quiet at a time."""
-    return smooth.softly_below(worst_injury(course), limit.REMISSION_INJURY.value, INJURY_WIDTH * width)
+    """[T - 1, M] between 0 and 1: share of the time between outputs with all reversible organs quiet."""
+    return smooth.share_below(worst_injury(course), limit.REMISSION_INJURY.value, INJURY_WIDTH * width)
 
 
 def _deaths(course: Course) -> dict[str, Array]:
@@ -142,7 +142,8 @@ def _remission(course: Course, width: Array) -> Array:
 
 
 def _time_in_remission(course: Course, width: Array) -> Array:
-    return smooth.area(course.times, course["survival"] * in_remission(course, width))
+    lived = smooth.middles(course["survival"]) * in_remission(course, width)
+    return jnp.sum(lived * jnp.diff(course.times)[:, None], axis=0)
 
 
 def _quality(states: QualityStates) -> GoalQuantity:
@@ -167,11 +168,11 @@ def _quality(states: QualityStates) -> GoalQuantity:
 def _worth(course: Course, states: QualityStates, width: Array) -> Array:
     quiet = in_remission(course, width)
     plain = states.remission.value * quiet + states.active.value * (1.0 - quiet)
-    alive = course["survival"]
+    alive = smooth.middles(course["survival"])
     if states.diabetes is not None:
-        loss = smooth.softly_below(course["beta_cell_mass"], limit.DIABETES_MASS.value, MASS_WIDTH * width)
+        loss = smooth.share_below(course["beta_cell_mass"], limit.DIABETES_MASS.value, MASS_WIDTH * width)
         alive = alive * (1.0 - (1.0 - states.diabetes.value) * loss)
-    total = smooth.area(course.times, alive * plain)
+    total = jnp.sum(alive * plain * jnp.diff(course.times)[:, None], axis=0)
     after = states.after_transplant
     if after is None or not course.transplants.shape[0]:
         return total

@@ -31,21 +31,43 @@ def area(times: Array, course: Array) -> Array:
     return jnp.sum(0.5 * (course[1:] + course[:-1]) * jnp.diff(times)[:, None], axis=0)
 
 
-def area_between(times: Array, course: Array, start: Array, stop: Array) -> Array:
-    """[M] the same between days [M] of each member's own, which are held inside [times[0], times[-1]]."""
-    return _area_to(times, course, stop) - _area_to(times, course, start)
+def area_between(times: Array, means: Array, start: Array, stop: Array) -> Array:
+    """[M] integral from days to days [M] of each member's own, which are held inside the times.
+
+    Args:
+        times: [T] [day].
+        means: [T - 1, M] of the integrand between times.
+        start, stop: [M] [day].
+    """
+    return _area_to(times, means, stop) - _area_to(times, means, start)
 
 
-def _area_to(times: Array, course: Array, day: Array) -> Array:
+def _area_to(times: Array, means: Array, day: Array) -> Array:
     end = jnp.clip(day, times[0], times[-1])
-    begun = jnp.concatenate(
-        [jnp.zeros((1, course.shape[1])), jnp.cumsum(0.5 * (course[1:] + course[:-1]) * jnp.diff(times)[:, None], 0)]
-    )
+    whole = jnp.cumsum(means * jnp.diff(times)[:, None], axis=0)
+    begun = jnp.concatenate([jnp.zeros((1, means.shape[1])), whole])
     left = jnp.clip(jnp.searchsorted(times, end, side="right") - 1, 0, times.shape[0] - 2)
-    people = jnp.arange(course.shape[1])
-    since, length = end - times[left], times[left + 1] - times[left]
-    first, last = course[left, people], course[left + 1, people]
-    return begun[left, people] + since * (first + 0.5 * (last - first) * since / length)
+    people = jnp.arange(means.shape[1])
+    return begun[left, people] + (end - times[left]) * means[left, people]
+
+
+def middles(course: Array) -> Array:
+    """[T - 1, M] means of a course between times, as a line has them."""
+    return 0.5 * (course[1:] + course[:-1])
+
+
+def share_below(course: Array, threshold: float, width: Array) -> Array:
+    """[T - 1, M] means of `softly_below` between times, exact for a course that is a line there.
+
+    As the width shrinks this is the share of the time below the threshold, as `simulation.measures` counts it.
+    """
+    z = (threshold - course) / width
+    gap, middle = z[1:] - z[:-1], 0.5 * (z[1:] + z[:-1])
+    flat = jnp.abs(gap) < 1e-2
+    soft = jax.nn.sigmoid(middle)
+    bend = soft * (1.0 - soft) * (1.0 - 2.0 * soft) / 24.0
+    rise = jax.nn.softplus(z[1:]) - jax.nn.softplus(z[:-1])
+    return jnp.where(flat, soft + bend * gap * gap, rise / jnp.where(flat, 1.0, gap))
 
 
 def mean_time_alive(times: Array, survival: Array) -> Array:

@@ -15,19 +15,29 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.errors import SimulationError, UsageError, nearest_hint
-from ipex_pd.numerics.gradients import Freezer, FrozenMesh, Traced, freezer, solve_traced
+from ipex_pd.numerics.gradients import Freezer, FrozenMesh, Traced, freezer
 from ipex_pd.numerics.parallel import run_chunks
 from ipex_pd.numerics.schedule import Schedule
 from ipex_pd.planning.course import Course
+from ipex_pd.planning.course_programs import (
+    Leaves,
+    Members,
+    forward,
+    mesh_of,
+    movable,
+    moving_leaves,
+    pulled,
+    pushed,
+    solution,
+)
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.observed import Bearings, Sampled, course_of, rows_of
 from ipex_pd.records.regimens import Regimen
@@ -64,41 +74,6 @@ class Candidate(Protocol):
         """The doses at x [n]: times [N], amounts [N] and transplant days may be traced, the rest is fixed."""
 
 
-class Leaves(NamedTuple):
-    """What of a schedule may depend on x: times and amounts [N], transplant days [G], and times of outputs [T]."""
-
-    times: Array
-    amount: Array
-    transplants: Array
-    outputs: Array
-
-    @staticmethod
-    def of(schedule: Schedule, outputs: Array) -> Leaves:
-        """The leaves of a schedule."""
-        leaves = (schedule.times, schedule.amount, schedule.transplant_times, outputs)
-        return Leaves(*(jnp.asarray(leaf, float) for leaf in leaves))
-
-    def put(self, schedule: Schedule) -> Schedule:
-        """The schedule with these leaves."""
-        return replace(schedule, times=self.times, amount=self.amount, transplant_times=self.transplants)
-
-
-class Members(NamedTuple):
-    """Members as arrays: parameters, age at day 0 [day], states on day 0; [M] each."""
-
-    theta: dict[str, Array]
-    age: Array
-    state: dict[str, Array]
-
-    def some(self, rows: np.ndarray) -> Members:
-        """Those at some positions."""
-        return Members(
-            {name: values[rows] for name, values in self.theta.items()},
-            self.age[rows],
-            {name: values[rows] for name, values in self.state.items()},
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class Frozen:
     """What is decided for a plan and not differentiated.
@@ -123,52 +98,6 @@ def plan_times(horizon: float, *, every: float = EVERY) -> np.ndarray:
     """Output times [T] from day 0 to the horizon [day]; visits and samples come to them by themselves."""
     grid = np.arange(0.0, horizon, every)
     return np.append(grid, horizon) if horizon - grid[-1] > _TINY else grid
-
-
-def _solution(mesh: FrozenMesh, schedule: Schedule, members: Members, leaves: Leaves) -> Traced:
-    own = replace(mesh, shared=leaves.outputs)
-    return solve_traced(own, leaves.put(schedule), members.theta, age=members.age, state=members.state)
-
-
-_forward: Any = jax.jit(_solution)
-
-
-def _some(names: tuple[str, ...], leaves: Leaves) -> Callable[[tuple[Array, ...]], Leaves]:
-    return lambda moved: leaves._replace(**dict(zip(names, moved, strict=True)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _pulled(
-    names: tuple[str, ...], mesh: FrozenMesh, schedule: Schedule, members: Members, leaves: Leaves, cotangents: Traced
-) -> tuple[Array, ...]:
-    """[k, ...] cotangents of the named leaves, summed over members, from those of the solution [k, T, ..., M]."""
-    put = _some(names, leaves)
-    _, back = jax.vjp(
-        lambda moved: _solution(mesh, schedule, members, put(moved)), tuple(getattr(leaves, n) for n in names)
-    )
-    found: tuple[Array, ...] = jax.vmap(lambda one: back(one)[0])(cotangents)
-    return found
-
-
-@partial(jax.jit, static_argnums=0)
-def _pushed(
-    names: tuple[str, ...],
-    mesh: FrozenMesh,
-    schedule: Schedule,
-    members: Members,
-    leaves: Leaves,
-    tangents: tuple[Array, ...],
-) -> Traced:
-    """[n, T, ..., M] tangents of the solution from those of the named leaves [n, ...]."""
-    put = _some(names, leaves)
-
-    def along(one: tuple[Array, ...]) -> Traced:
-        at = tuple(getattr(leaves, n) for n in names)
-        moved: Traced = jax.jvp(lambda m: _solution(mesh, schedule, members, put(m)), (at,), (one,))[1]
-        return moved
-
-    found: Traced = jax.vmap(along)(tangents)
-    return found
 
 
 class Courses:
@@ -201,9 +130,9 @@ class Courses:
         asked = ensemble.study(template.base, self.base)
         self.study, self.system = asked, asked.system
         self.members = Members(asked.theta, asked.age, asked.state)
-        self.schedule = jax.jit(lambda x: _leaves(template.schedule(x)))
+        self.schedule = jax.jit(lambda x: movable(template.schedule(x)))
         self._require_plain()
-        self.moving = moving_leaves(lambda x: _leaves(template.schedule(x)), template.start)
+        self.moving = moving_leaves(lambda x: movable(template.schedule(x)), template.start)
         self._sampled_moves = bool(self.troughs) and "times" in self.moving
         self._frozen: Frozen | None = None
         self._freezer: Freezer | None = None
@@ -333,11 +262,11 @@ class Courses:
         """The course of all members at once as a pure function of x, for the caller's jit and derivatives."""
         schedule = self.template.schedule(x)
         leaves = self.leaves(frozen, schedule)
-        return self.course(frozen, schedule, leaves, _solution(frozen.mesh, frozen.schedule, self.members, leaves))
+        return self.course(frozen, schedule, leaves, solution(frozen.mesh, frozen.schedule, self.members, leaves))
 
     def solved(self, frozen: Frozen, leaves: Leaves) -> Traced:
         """The solution of all members, [T, ..., M]."""
-        found = self._by_chunks(lambda rows: _forward(*self._inputs(frozen, leaves, rows)))
+        found = self._by_chunks(lambda rows: forward(*self._inputs(frozen, leaves, rows)))
         return Traced(
             *(jnp.concatenate(parts, axis=-1)[..., : len(self.ensemble)] for parts in zip(*found, strict=True))
         )
@@ -350,7 +279,7 @@ class Courses:
             # the last member fills the chunk up, and counts once
             once = jnp.arange(rows.size) < np.unique(rows).size
             own = Traced(*(jnp.where(once, leaf, 0.0) for leaf in own))
-            found: tuple[Array, ...] = _pulled(self.names, *self._inputs(frozen, leaves, rows), own)
+            found: tuple[Array, ...] = pulled(self.names, *self._inputs(frozen, leaves, rows), own)
             return found
 
         parts = self._by_chunks(one)
@@ -359,7 +288,7 @@ class Courses:
     def pushed(self, frozen: Frozen, leaves: Leaves, tangents: Mapping[str, Array]) -> Traced:
         """Tangents [n, T, ..., M] of the solution along those [n, ...] of the leaves that move."""
         along = tuple(jnp.asarray(tangents[name]) for name in self.names)
-        found = self._by_chunks(lambda rows: _pushed(self.names, *self._inputs(frozen, leaves, rows), along))
+        found = self._by_chunks(lambda rows: pushed(self.names, *self._inputs(frozen, leaves, rows), along))
         return Traced(
             *(jnp.concatenate(parts, axis=-1)[..., : len(self.ensemble)] for parts in zip(*found, strict=True))
         )
@@ -380,14 +309,6 @@ class Courses:
         return found
 
 
-def _leaves(schedule: Schedule) -> dict[str, Array]:
-    return {
-        "times": jnp.asarray(schedule.times, float),
-        "amount": jnp.asarray(schedule.amount, float),
-        "transplants": jnp.asarray(schedule.transplant_times, float),
-    }
-
-
 def chunks_of(members: int, threads: int) -> list[np.ndarray]:
     """Positions of the members in chunks of one size, the last filled up with its last member."""
 
@@ -397,28 +318,6 @@ def chunks_of(members: int, threads: int) -> list[np.ndarray]:
     size = min(SIZES, key=cost)
     everyone = np.minimum(np.arange(math.ceil(members / size) * size), members - 1)
     return list(everyone.reshape(-1, size))
-
-
-_SHARED_SLOTS = ("visit", "sample", "any_dose", "any_graft")
-
-
-def mesh_of(mesh: FrozenMesh, rows: np.ndarray, members: int) -> FrozenMesh:
-    """The mesh of some members; itself where all share the order of events."""
-    if mesh.left.shape[-1] == 1 or members == 1:
-        return mesh
-
-    def own(leaf: Array) -> Array:
-        return leaf[..., rows] if leaf.shape[-1:] == (members,) else leaf
-
-    slots = mesh.slots
-    kept = {name: getattr(slots, name) for name in _SHARED_SLOTS}
-    by_member = ("left", "right", "start", "stop", "source", "which")
-    assert all(name in {f.name for f in fields(mesh)} for name in by_member)
-    return replace(
-        mesh,
-        slots=jax.tree.map(own, slots)._replace(**kept),
-        **{name: own(getattr(mesh, name)) for name in by_member},
-    )
 
 
 def _sampled_rows(
@@ -441,13 +340,4 @@ def _same_places(new: Bearings, old: Bearings) -> bool:
     )
 
 
-def moving_leaves(function: Callable[[Array], dict[str, Array]], at: np.ndarray) -> tuple[str, ...]:
-    """Which of named results depend on the argument at all, by the program itself and not by its slopes."""
-    closed, shapes = jax.make_jaxpr(function, return_shape=True)(jnp.asarray(at, float))
-    jaxpr = closed.jaxpr
-    reached = set(jaxpr.invars)
-    for equation in jaxpr.eqns:
-        if any(not hasattr(v, "val") and v in reached for v in equation.invars):
-            reached |= set(equation.outvars)
-    names = list(jax.tree.structure(shapes).unflatten(range(len(jaxpr.outvars))).items())
-    return tuple(name for name, i in names if not hasattr(jaxpr.outvars[i], "val") and jaxpr.outvars[i] in reached)
+__all__ = ["Candidate", "Courses", "Frozen", "Leaves", "Members", "chunks_of", "mesh_of", "plan_times"]

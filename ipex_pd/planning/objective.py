@@ -28,7 +28,8 @@ import numpy as np
 from ipex_pd.errors import UsageError
 from ipex_pd.numerics.gradients import Traced
 from ipex_pd.numerics.schedule import Schedule, System
-from ipex_pd.planning.courses import Candidate, Courses, Frozen, Leaves, Members, plan_times
+from ipex_pd.planning.course_programs import Leaves, Members
+from ipex_pd.planning.courses import Candidate, Courses, Frozen, plan_times
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.goals import goal_quantity
 from ipex_pd.planning.limits import LimitQuantity, limit_quantities, trough_days

@@ -6,7 +6,8 @@ import pytest
 
 from ipex_pd.errors import UsageError
 from ipex_pd.planning.course import Course, Given, Samples
-from ipex_pd.planning.courses import chunks_of, moving_leaves, plan_times
+from ipex_pd.planning.course_programs import moving_leaves
+from ipex_pd.planning.courses import chunks_of, plan_times
 from ipex_pd.planning.limits import limit_quantities, trough_days
 from ipex_pd.records.library import load_drug
 from ipex_pd.records.plans import PlanningProblem

@@ -103,7 +103,9 @@ def _signature(name: str, value: Callable[..., Any]) -> str:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    value = parameter.default
+    told = value.__name__ if inspect.isfunction(value) else repr(value)
+    default = "" if value is parameter.empty else f" = {told}"
     return f"{parameter.name}: {parameter.annotation}{default}"
 
 

@@ -61,8 +61,9 @@ class Findings:
 # ## 1. The question
 #
 # The plan says what an outcome is worth: survival first, organs kept for life, and time weighted by how well it is
-# lived. Five years are long enough to see the price of waiting. The regimen before the transplant is the bridge; it goes
-# on until the day, whatever the day. Members are virtual children under draws of the uncertain parameters, as always.
+# lived. Five years are meant to be long enough to see the price of waiting. The regimen before the transplant is the
+# bridge; it goes on until the day, whatever the day. Members are virtual children under draws of the uncertain
+# parameters, as always.
 
 
 def question(members: int) -> tuple[PlanningProblem, Regimen, Ensemble]:
@@ -86,8 +87,8 @@ def question(members: int) -> tuple[PlanningProblem, Regimen, Ensemble]:
 #
 # The same members are transplanted on every candidate day, and on none. A coarse grid of days is refined around the
 # best. Read three things: how high the curve is where it is highest against "never", how flat it is there (a flat top
-# means that a month more or less is not what matters), and its two intervals. One says how well the day is known with so
-# many virtual children and shrinks with more of them; the other says what the parameters leave open and does not.
+# means that a month more or less is not what matters), and its two intervals. One says how well the day is known with
+# so many virtual children and shrinks with more of them; the other says what the parameters leave open and does not.
 
 
 def timed(goal: PlanningProblem, regimen: Regimen, ensemble: Ensemble, days: Sequence[float] | None) -> TimingProfile:
@@ -111,8 +112,8 @@ def timed(goal: PlanningProblem, regimen: Regimen, ensemble: Ensemble, days: Seq
 
 # ## 3. What people die of, and what is lost
 #
-# An average hides its reasons. Early transplants lose children to the procedure; late ones lose children before it, and
-# organs. The parts of the fate add up to one.
+# An average hides its reasons: the procedure, the disease and infections before and after it, organs lost on the way.
+# The parts of the fate add up to one. Follow each over the days: what falls with waiting, and what rises?
 
 
 def caused(profile: TimingProfile) -> None:
@@ -155,10 +156,10 @@ def waited(
 
 # ## 5. Rules instead of days
 #
-# A day that is fixed at the start ignores what happens on the way. A rule looks at each visit: transplant at remission,
-# at the first organ that fails, at a score. Rules see measurements with their errors, not the truth. Regret is what a
-# rule loses, in each possible truth, to whatever would have been best there; a rule with a good mean and a terrible worst
-# case is a bet on the parameters.
+# A day that is fixed at the start ignores what happens on the way. A rule looks at each visit: transplant at
+# remission, at the first organ that fails, at a score. Rules see measurements with their errors, not the truth.
+# Regret is what a rule loses, in each possible truth, to whatever would have been best there; a rule with a good mean
+# and a terrible worst case is a bet on the parameters.
 
 
 def ruled(
@@ -177,9 +178,9 @@ def ruled(
 
 # ## 6. The best rule of its kind
 #
-# Working backwards from the last visit, a score of what was measured says at each visit whether to go on. It is fitted
-# on some children and valued on others: the value out of sample is the one to quote. Nothing can beat knowing the future;
-# the gap to it is what no rule can have from these measurements, or has not learnt from so few members.
+# Working backwards from the last visit, a score of what was measured says at each visit whether to go on. It is
+# fitted on some children and valued on others: the value out of sample is the one to quote. Nothing can beat knowing
+# the future; the gap to it is what no rule can have from these measurements, or has not learnt from so few members.
 
 
 def stopped(paths: Paths, folds: int) -> Stopping:

@@ -43,10 +43,10 @@ class Findings:
 
 # ## 1. The question
 #
-# A plan is a YAML file: whom it is for, the regimen it begins from, which doses are free, what is wanted and what must
-# hold. `in_words` says what was understood. Two lines deserve a second look before anything is computed: the weights of
-# the goals, which are judgements and not facts, and the members. Each member is one virtual child living in one possible
-# truth about the uncertain parameters; a plan that is best for one child in one truth is a guess.
+# A plan is a YAML file: whom it is for, the regimen it begins from, which doses are free, what is wanted and what
+# must hold. `in_words` says what was understood. Two lines deserve a second look before anything is computed: the
+# weights of the goals, which are judgements and not facts, and the members. Each member is one virtual child living
+# in one possible truth about the uncertain parameters; a plan that is best for one child in one truth is a guess.
 
 
 def question(members: int) -> PlanningProblem:
@@ -66,10 +66,10 @@ def question(members: int) -> PlanningProblem:
 
 # ## 2. Where we begin
 #
-# Before improving a regimen, look at what it does. `judge` simulates it in every member and answers the plan's own goals
-# and limits. The value is the weighted sum of the goals; it has no meaning but in comparison. Note that the start may
-# break a limit: its tacrolimus follows measured troughs, the plan's will not, so the share of troughs in the window is
-# an honest price of doing without sampling.
+# Before improving a regimen, look at what it does. `judge` simulates it in every member and answers the plan's own
+# goals and limits. The value is the weighted sum of the goals; it has no meaning but in comparison. Note that the
+# start may break a limit: its tacrolimus follows measured troughs, the plan's will not, so the share of troughs in
+# the window is an honest price of doing without sampling.
 
 
 def beginning(goal: PlanningProblem, ensemble: Ensemble) -> Judgement:
@@ -86,10 +86,10 @@ def beginning(goal: PlanningProblem, ensemble: Ensemble) -> Judgement:
 
 # ## 3. The search
 #
-# Every dose between two days on which it may change is one number, and the value has an exact gradient with respect to
-# all of them at once. Searches begin at the start regimen and at other points; what they find is rounded to tablets and
-# measured volumes by trying neighbours. Both start regimens (tacrolimus, ciclosporin) are searched, and the better one
-# is the plan. Ctrl-C would end it with the best so far.
+# Every dose between two days on which it may change is one number, and the value has an exact gradient with respect
+# to all of them at once. Searches begin at the start regimen and at other points; what they find is rounded to
+# tablets and measured volumes by trying neighbours. Both start regimens (tacrolimus, ciclosporin) are searched, and
+# the better one is the plan. Ctrl-C would end it with the best so far.
 
 
 def searched(goal: PlanningProblem, options: PlanOptions) -> Plan:
@@ -101,10 +101,10 @@ def searched(goal: PlanningProblem, options: PlanOptions) -> Plan:
 
 # ## 4. Reading the plan
 #
-# Four questions, in this order. Did it help, on members it was not made for? Is it the optimum, or just where a search
-# gave up? What does it lean on? And what did it cost to make it prescribable? A shadow price is the gain of the goal
-# when a limit yields by one unit: where it is zero, arguing about the limit is a waste of time; where it is large, the
-# limit deserves its source.
+# Four questions, in this order. Did it help, on members it was not made for? Is it the optimum, or just where a
+# search gave up? What does it lean on? And what did it cost to make it prescribable? A shadow price is the gain of
+# the goal when a limit yields by one unit: where it is zero, arguing about the limit is a waste of time; where it is
+# large, the limit deserves its source.
 
 
 def reading(plan: Plan) -> None:
@@ -135,9 +135,9 @@ def reading(plan: Plan) -> None:
 
 # ## 5. On children that nobody has seen
 #
-# The search saw the first sample of members; the choice among candidates and the report used the second. A third sample
-# is as near as a model comes to the next child. `compare` gives start and plan to the same children, so that differences
-# are paired; the interval is that of their mean. A gain that melts here was made of noise.
+# The search saw the first sample of members; the choice among candidates and the report used the second. A third
+# sample is as near as a model comes to the next child. `compare` gives start and plan to the same children, so that
+# differences are paired; the interval is that of their mean. A gain that melts here was made of noise.
 
 
 def unseen(goal: PlanningProblem, plan: Plan) -> Comparison:
@@ -159,9 +159,10 @@ def unseen(goal: PlanningProblem, plan: Plan) -> Comparison:
 
 # ## 6. What steroid buys
 #
-# The weights decided how much a day in remission is worth in mg of steroid. The front takes them away: for each amount
-# of steroid, the most time in remission that the limits allow. Where it is steep, steroid buys remission; where it is
-# flat, it buys side effects only. The knee is where one turns into the other; a family may choose another point.
+# The weights decided how much a day in remission is worth in mg of steroid. The front takes them away: for each
+# amount of steroid, the most time in remission that the limits allow. Where it is steep, steroid buys remission;
+# where it is flat, it buys side effects only. The knee is where one turns into the other; a family may choose another
+# point.
 
 
 def traded(goal: PlanningProblem, ensemble: Ensemble, options: PlanOptions, points: int) -> PlanFront:
@@ -178,8 +179,8 @@ def traded(goal: PlanningProblem, ensemble: Ensemble, options: PlanOptions, poin
 
 # ## 7. What to keep
 #
-# `regimen.yaml` is a regimen like any other; `plan.json` is the whole plan; the report shows doses, calendar, exposure,
-# outcomes and the front.
+# `regimen.yaml` is a regimen like any other; `plan.json` is the whole plan; the report shows doses, calendar,
+# exposure, outcomes and the front.
 
 
 def kept(plan: Plan, front: PlanFront, out: Path) -> tuple[Path, ...]:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from ipex_pd.records.source import Source
 
 import ipex_pd as ipx
 from ipex_pd.planning.adaptive import ARMS, AdaptiveDosing
@@ -33,6 +32,7 @@ from ipex_pd.records.measurements import level_of
 from ipex_pd.records.patients import Cyp3a5, Patient
 from ipex_pd.records.plan_limits import TroughLimit
 from ipex_pd.records.plans import PlanningProblem
+from ipex_pd.records.provenance import Source
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.relations import CYP3A5, Category
 from ipex_pd.records.yamlfile import from_data
@@ -61,8 +61,8 @@ class Findings:
 
 # ## 1. The question
 #
-# The plan asks for the most remission with the least drug, with 40 % of troughs inside the window: a chance constraint,
-# over members and sampled days at once. Why so few? The next section shows how far children lie apart.
+# The plan asks for the most remission with the least drug, with 40 % of troughs inside the window: a chance
+# constraint, over members and sampled days at once. Why so few? The next section shows how far children lie apart.
 
 
 def question(members: int) -> PlanningProblem:
@@ -84,8 +84,9 @@ def question(members: int) -> PlanningProblem:
 #
 # The boy was not typed. So we take virtual children around him twice, once as non-expressers and once as expressers:
 # the same bodies, blood values and random effects, another gene. The two types are two possible truths, with weights;
-# the share of expressers is an assumption of the package, and the first thing to replace by that of your clinic. Under
-# one dose by weight, the types part. Growth works more slowly: a dose written once in mg is a falling dose per kg.
+# the share of expressers is an assumption of the package, and the first thing to replace by that of your clinic.
+# Under one dose by weight, the types part. Growth works more slowly: a dose written once in mg is a falling dose per
+# kg.
 
 
 def stood(goal: PlanningProblem, children: int) -> Ensemble:
@@ -101,9 +102,9 @@ def stood(goal: PlanningProblem, children: int) -> Ensemble:
         print(f"  {name}: trough of day {CHANGE:g} {middle:.1f} {course.units[DRUG]} ({low:.1f} to {high:.1f})")
     grown = float(np.median(weight[:, -1] / weight[:, 0] - 1.0))
     print(
-        f"Over {goal.horizon / 7:g} weeks weight changes by {grown:+.1%} (median): a dose in mg, kept, changes by as much"
+        f"Over {goal.horizon / 7:g} weeks weight changes by {grown:+.1%} (median), and a dose kept in mg by "
+        f"{1.0 / (1.0 + grown) - 1.0:+.1%} per kg."
     )
-    print("per kg the other way.")
     return typed
 
 
@@ -135,10 +136,11 @@ def fixed(goal: PlanningProblem, multiple: float) -> Regimen:
 
 # ## 3. One schedule for all
 #
-# The search moves the dose of five periods and tries both dosing intervals; what it finds is rounded to volumes that can
-# be measured. Look at the line of the chance constraint: it is kept in sample almost exactly, because it is what holds
-# the goal back, and its price says by how much. `true` is the share on fresh members, without smoothing: with few
-# members it may fall short, which is the price of a small sample and not a fault of the rounding.
+# The search moves the dose of five periods and tries both dosing intervals; what it finds is rounded to volumes that
+# can be measured. Look at the lines of the chance constraint: `simulated` is the share in the members that the
+# schedule was made for, `true` the share on fresh ones. Where the constraint binds it has a price, what one more
+# point of share costs the goal; with few members the fresh share may fall short of it, and more members, or a higher
+# share asked, are the remedy.
 
 
 def scheduled(goal: PlanningProblem, options: PlanOptions) -> Plan:
@@ -176,10 +178,11 @@ def served(goal: PlanningProblem, plan: Plan, typed: Ensemble) -> dict[str, floa
 
 # ## 5. What one sample buys
 #
-# Suppose the dose may change once, on day 14. Without a measurement everybody gets the multiple that is best on average.
-# A trough on day 7 tells something about this child: each possible value makes some members more probable, and another
-# dose may then be best. The expected gain is its value of information, before the sample is drawn. Knowing the genotype
-# is the knowledge of which of the two truths holds; knowing the child is the most that anything can buy.
+# Suppose the dose may change once, on day 14. Without a measurement everybody gets the multiple that is best on
+# average. A trough on day 7 tells something about this child: each possible value makes some members more probable,
+# and another dose may then be best. The expected gain is its value of information, before the sample is drawn.
+# Knowing the genotype is the knowledge of which of the two truths holds; knowing the child is the most that anything
+# can buy.
 
 
 def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
@@ -205,24 +208,24 @@ def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
     found = ipx.value_of_information(decision, readings(runs["1 x"], [level], [SAMPLE]), seed=1)
     row = found.table.iloc[0]
     print(
-        f"Without a measurement the best is {found.best_now[0]} the label's dose, with {found.best_now[1]:.0%} of days"
+        f"Without a measurement the best is {found.best_now[0]} the label's dose: {found.best_now[1]:.1%} of days inside.\n"
+        f"A trough on day {row['day']:g} adds {row['evsi']:.1%} and changes the dose of {row['changes']:.0%} of children; "
+        f"the\ngenotype would add {found.evppi:.1%}, knowing the child {found.evpi:.1%}."
     )
-    print(
-        f"inside. A trough on day {row['day']:g} adds {row['evsi']:.1%} (and changes the dose of {row['changes']:.0%} of"
-    )
-    print(f"children), the genotype {found.evppi:.1%}, knowing the child {found.evpi:.1%}.")
-    more = "more" if row["evsi"] > found.evppi else "no more"
-    print(f"The trough is worth {more} than the genotype: it also sees what else makes this child differ.")
+    if row["evsi"] > found.evppi:
+        print("The trough is worth more than the genotype: it also sees what else makes this child differ.")
+    else:
+        print("The trough is worth no more than the genotype: errors of the assay hide what it sees beyond the type.")
     return found
 
 
 # ## 6. A schedule against a clinic
 #
-# At last, dosing that follows every sample. On simulated children, whose parameters the planner does not know, four ways
-# are tried with the same errors of the assay: the dose as ordered; the rule of the shipped regimen (outside the window,
-# scale the dose); a planner that updates what it believes after each sample and takes the dose with the most expected
-# time inside; and the same by someone who knows the child. The planner here does not know the type either: to it the
-# type is a factor on clearance.
+# At last, dosing that follows every sample. On simulated children, whose parameters the planner does not know, four
+# ways are tried with the same errors of the assay: the dose as ordered; the rule of the shipped regimen (outside the
+# window, scale the dose); a planner that updates what it believes after each sample and takes the dose with the most
+# expected time inside; and the same by someone who knows the child. The planner here does not know the type either:
+# to it the type is a factor on clearance.
 
 
 def followed(goal: PlanningProblem, children: int) -> AdaptiveDosing:
@@ -239,11 +242,8 @@ def followed(goal: PlanningProblem, children: int) -> AdaptiveDosing:
     share = found.table.set_index("arm")["share"]
     reach = share["clairvoyant"] - share["fixed"]
     if reach > 0:
-        print(
-            f"Of what knowing the child would add to the fixed dose, the rule gets {(share['target_trough'] - share['fixed']) / reach:.0%}",
-            end="",
-        )
-        print(f" and planning {(share['planned'] - share['fixed']) / reach:.0%}.")
+        rule, plan = ((share[arm] - share["fixed"]) / reach for arm in ("target_trough", "planned"))
+        print(f"Of what knowing the child would add to the fixed dose, the rule gets {rule:.0%}, planning {plan:.0%}.")
     return found
 
 

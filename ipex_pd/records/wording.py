@@ -37,7 +37,8 @@ def regimen_in_words(found: Sequence[Order], transplants: Sequence[Transplant]) 
 def order_in_words(order: Order) -> list[str]:
     """The order, its loading dose, its taper and its target."""
     dose = order.dose
-    lines = [f"{_drug(dose.drug)} {_way(dose)}: {_amount(dose)}, {_rhythm(dose)}{_maximum(dose)}, {_period(order)}."]
+    when = f"once, on day {order.start:g}" if _once(order) else f"{_rhythm(dose)}{_maximum(dose)}, {_period(order)}"
+    lines = [f"{_drug(dose.drug)} {_way(dose)}: {_amount(dose)}, {when}."]
     if dose.loading is not None:
         first = "First dose" if dose.loading.count == 1 else f"First {dose.loading.count} doses"
         lines.append(f"{first} of {_drug(dose.drug).lower()}: {dose.loading.amount}.")
@@ -46,6 +47,13 @@ def order_in_words(order: Order) -> list[str]:
     if dose.target_trough is not None:
         lines.append(_target(dose.drug, dose.target_trough))
     return lines
+
+
+def _once(order: Order) -> bool:
+    """Whether the order ends before its second dose."""
+    dose = order.dose
+    alone = dose.every is not None and order.stop - order.start <= dose.every and dose.loading is None
+    return (dose.count == 1 or alone) and dose.maximum is None and not dose.amount.per_day
 
 
 def _drug(name: str) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LONGEST_CALENDAR = 183.0
 """Horizons up to this [day] have a calendar by weeks."""
+_NOTHING = 1e-4
+"""A difference that is a smaller part of the mean is not told."""
 _HOW = {"linear": "of the doses", "simulated": "searched, in sample", "true": "true, on fresh members"}
 _TOLD = (
     "survival",
@@ -54,16 +56,16 @@ def dose_rows(plan: Plan) -> list[list[str]]:
             rows.append([str(row["week"]), f"day {row['day']:g}", "transplant", "", "", "", "", ""])
             continue
         until = "goes on" if math.isinf(row["until"]) else f"day {row['until']:g}"
-        times = float(row["times_a_day"])
+        times, once = float(row["times_a_day"]), row["until"] == row["day"]
         rows.append(
             [
                 f"{row['week']} (day {row['day']:g})",
-                until,
+                "" if once else until,
                 tables.plain_name(str(row["drug"])),
                 str(row["dose"]),
-                _often(times),
+                "once" if once else _often(times),
                 _milligrams(row["mg_a_dose"]),
-                _milligrams(row["mg_a_day"]) if times >= 1 else "",
+                _milligrams(row["mg_a_day"]) if times >= 1 and not once else "",
                 str(row["tablets"]),
             ]
         )
@@ -201,7 +203,7 @@ def expected_rows(plan: Plan, letters: dict[str, str]) -> tuple[list[str], list[
 def _cell(row: dict[Any, Any], scale: float) -> tables.Cell:
     shown = tables.cell(scale * row["mean"], scale * row["low"], scale * row["high"])
     difference, low, high = (scale * float(row[key]) for key in ("difference", "difference_low", "difference_high"))
-    if not math.isfinite(difference) or abs(difference) < 1e-12:
+    if not math.isfinite(difference) or abs(difference) <= _NOTHING * abs(scale * row["mean"]):
         return shown
     known = f" ({low:+.3g} to {high:+.3g})" if math.isfinite(low) and math.isfinite(high) else ""
     return shown._replace(interval=f"{difference:+.3g}{known} against the start".replace("-", "−"))

@@ -50,8 +50,8 @@ def test_a_good_plan_needs_no_comment():
         ),
         (
             {"gain": 0.2, "outside": 0.7},
-            "the plan is worth 1 on the members it was made for and 0.7 on fresh ones: an ensemble with more members would "
-            "be safer",
+            "the plan is worth 1 on the members it was made for and 0.7 on fresh ones: an ensemble with more members "
+            "would be safer",
         ),
     ],
 )

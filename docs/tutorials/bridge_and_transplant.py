@@ -25,6 +25,7 @@ from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.outcomes import CAUSES
 from ipex_pd.planning.paths import NEVER, Paths
 from ipex_pd.planning.policies import (
+    Policy,
     PolicyComparison,
     at_organ_failure,
     at_remission,
@@ -97,17 +98,22 @@ def timed(goal: PlanningProblem, regimen: Regimen, ensemble: Ensemble, days: Seq
     print(profile)
     best, table = profile.optimum, profile.table
     dates = table[np.isfinite(table["day"])]
-    none = float(table.loc[~np.isfinite(table["day"]), "value"].iloc[0])
-    top = float(dates["value"].max())
+    top, none = float(dates["value"].max()), without(profile)
     print(f"A transplant on its best day is worth {top - none:+.3g} against none; no transplant does better in", end="")
     print(f" {best.never:.0%} of the resamples.")
-    gap = float(table.loc[int(dates["value"].idxmax()), "value_se"])
+    gap = float(dates["value_se"].to_numpy()[int(dates["value"].argmax())])
     near = dates.loc[dates["value"] >= top - 2 * gap, "day"]
     print(
         f"Days {near.min():g} to {near.max():g} lie within two Monte Carlo errors of the best: the choice among them is"
     )
     print("not settled by this many members.")
     return profile
+
+
+def without(profile: TimingProfile) -> float:
+    """Expected value of no transplant."""
+    table = profile.table
+    return float(table.loc[~np.isfinite(table["day"]), "value"].to_numpy()[0])
 
 
 # ## 3. What people die of, and what is lost
@@ -167,7 +173,7 @@ def ruled(
 ) -> tuple[Paths, PolicyComparison]:
     """Policies over the same members."""
     paths, _ = decision_paths(ensemble, goal, regimen, visits, seed=1)
-    rules = [on_day(visits[0]), at_remission(), at_organ_failure(), at_score(2), never()]
+    rules: list[Policy] = [on_day(visits[0]), at_remission(), at_organ_failure(), at_score(2), never()]
     found = compare_policies(paths, rules)
     print(found)
     for row in found.table.to_dict("records"):
@@ -208,8 +214,7 @@ def kept(profile: TimingProfile, out: Path) -> tuple[Path, ...]:
     figure, axes = plt.subplots(layout="constrained")
     axes.fill_between(table["day"], table["value_low"], table["value_high"], alpha=0.2)
     axes.plot(table["day"], table["value"], marker="o")
-    none = profile.table.loc[~np.isfinite(profile.table["day"]), "value"]
-    axes.axhline(float(none.iloc[0]), linestyle="--", label="no transplant")
+    axes.axhline(without(profile), linestyle="--", label="no transplant")
     axes.set(xlabel="day of transplant", ylabel=f"value [{profile.unit}]")
     axes.legend()
     figure.savefig(files[1])

@@ -32,13 +32,14 @@ from ipex_pd.records.measurements import level_of
 from ipex_pd.records.patients import Cyp3a5, Patient
 from ipex_pd.records.plan_limits import TroughLimit
 from ipex_pd.records.plans import PlanningProblem
-from ipex_pd.records.provenance import Source
 from ipex_pd.records.regimens import Regimen
-from ipex_pd.records.relations import CYP3A5, Category
+from ipex_pd.records.relations import Category
 from ipex_pd.records.yamlfile import from_data
 from ipex_pd.simulation.children import CYP3A5_EXPRESSER
+from ipex_pd.simulation.results import Simulation
+from ipex_pd.units import factor
 
-DRUG = "tacrolimus"
+DRUG, UNIT = "tacrolimus", "ng/mL"
 TYPES = ("nonexpresser", "expresser")
 MULTIPLES = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Doses that one may go on with: what a clinic tries, about half a step of a doubling apart."""
@@ -96,10 +97,10 @@ def stood(goal: PlanningProblem, children: int) -> Ensemble:
     print(f"expressers ({CYP3A5_EXPRESSER.basis}).")
     regimen = fixed(goal, 1.0)
     course = ipx.simulate(typed.population, regimen, output_times=[0.0, CHANGE, goal.horizon])
-    trough, weight = course[DRUG][:, 1], course["weight"]
+    trough, weight = levels(course)[:, 1], course["weight"]
     for number, name in enumerate(TYPES):
         low, middle, high = np.quantile(trough[typed.draw == number], [0.05, 0.5, 0.95])
-        print(f"  {name}: trough of day {CHANGE:g} {middle:.1f} {course.units[DRUG]} ({low:.1f} to {high:.1f})")
+        print(f"  {name}: trough of day {CHANGE:g} {middle:.1f} {UNIT} ({low:.1f} to {high:.1f})")
     grown = float(np.median(weight[:, -1] / weight[:, 0] - 1.0))
     print(
         f"Over {goal.horizon / 7:g} weeks weight changes by {grown:+.1%} (median), and a dose kept in mg by "
@@ -111,15 +112,17 @@ def stood(goal: PlanningProblem, children: int) -> Ensemble:
 def of_both_types(child: Patient, children: int, *, seed: int) -> Ensemble:
     """The same virtual children as non-expressers and as expressers, by weight."""
     group = ipx.virtual_population(child, children, seed=seed)
-    patients = [
-        patient.model_copy(update={"cyp3a5": Cyp3a5(value=name, source=Source(assumed="a type that may be"))})
-        for name in TYPES
-        for patient in group.patients
-    ]
+    patients = [of_type(patient, name) for name in TYPES for patient in group.patients]
     draw = np.repeat(np.arange(len(TYPES)), children)
     both = replace(group, patients=tuple(patients), index=np.tile(group.index, len(TYPES)), draw=draw)
     share = np.array([1.0 - CYP3A5_EXPRESSER.value, CYP3A5_EXPRESSER.value])
     return Ensemble(both, share[draw], draw, both.index, "types of CYP3A5")
+
+
+def of_type(patient: Patient, name: str) -> Patient:
+    """The child with a type."""
+    known = from_data(Cyp3a5, {"value": name, "source": {"assumed": "one of the types that may be"}}, where="cyp3a5")
+    return patient.model_copy(update={"cyp3a5": known})
 
 
 def fixed(goal: PlanningProblem, multiple: float) -> Regimen:
@@ -132,6 +135,19 @@ def fixed(goal: PlanningProblem, multiple: float) -> Regimen:
     later = {**plain, "amount": f"{float(amount) * multiple:.6g} {unit}", "start": CHANGE}
     name = f"tacrolimus_times_{multiple:g}".replace(".", "_")
     return from_data(Regimen, {**data, "name": name, "doses": [*others, {**plain, "stop": CHANGE}, later]}, where=name)
+
+
+def levels(course: Simulation) -> np.ndarray:
+    """[M, T] concentrations [ng/mL]; at the time of a dose, what is there before it is absorbed."""
+    return np.asarray(course[DRUG] * factor(course.units[DRUG], UNIT))
+
+
+def window(goal: PlanningProblem) -> tuple[float, float, list[float]]:
+    """Ends of the window [ng/mL], and the days on which the plan samples before its horizon."""
+    limit = next(limit for limit in goal.limits if isinstance(limit, TroughLimit))
+    scale = factor("mg/L", UNIT)
+    days = [day for day in limit.sample_days(goal.horizon) if day < goal.horizon]
+    return limit.low_mg_l * scale, limit.high_mg_l * scale, days
 
 
 # ## 3. One schedule for all
@@ -161,16 +177,15 @@ def scheduled(goal: PlanningProblem, options: PlanOptions) -> Plan:
 
 def served(goal: PlanningProblem, plan: Plan, typed: Ensemble) -> dict[str, float]:
     """Share of sampled troughs inside the window by type, under the plan."""
-    window = next(limit for limit in goal.limits if isinstance(limit, TroughLimit))
-    days = [day for day in window.sample_days(goal.horizon) if day < goal.horizon]
+    low, high, days = window(goal)
     course = ipx.simulate(typed.population, plan.regimen, output_times=[0.0, *days, goal.horizon])
-    trough = course[DRUG][:, 1:-1]
+    trough = levels(course)[:, 1:-1]
     found = {}
     for number, name in enumerate(TYPES):
         own = trough[typed.draw == number]
-        found[name] = float(((own >= window.low) & (own <= window.high)).mean())
-        print(f"  {name}: {found[name]:.0%} inside, {(own < window.low).mean():.0%} below", end="")
-        print(f", {(own > window.high).mean():.0%} above")
+        found[name] = float(((own >= low) & (own <= high)).mean())
+        print(f"  {name}: {found[name]:.0%} inside, {(own < low).mean():.0%} below", end="")
+        print(f", {(own > high).mean():.0%} above")
     worse = min(found, key=lambda name: found[name])
     print(f"The {worse} is served worse: {abs(found[TYPES[0]] - found[TYPES[1]]):.0%} of days apart.")
     return found
@@ -187,15 +202,16 @@ def served(goal: PlanningProblem, plan: Plan, typed: Ensemble) -> dict[str, floa
 
 def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
     """A trough on day 7, against a genotype and against knowing everything."""
-    window = next(limit for limit in goal.limits if isinstance(limit, TroughLimit))
-    days = [day for day in window.sample_days(goal.horizon) if CHANGE < day < goal.horizon]
+    low, high, sampled = window(goal)
+    days = [day for day in sampled if day > CHANGE]
     runs = {
         f"{multiple:g} x": ipx.simulate(
             typed.population, fixed(goal, multiple), output_times=[0.0, SAMPLE, *days, goal.horizon]
         )
         for multiple in MULTIPLES
     }
-    inside = [(run[DRUG][:, 2:-1] >= window.low) & (run[DRUG][:, 2:-1] <= window.high) for run in runs.values()]
+    troughs = [levels(run)[:, 2:-1] for run in runs.values()]
+    inside = [(found >= low) & (found <= high) for found in troughs]
     decision = Decision(
         actions=tuple(runs),
         value=np.stack([row.mean(axis=1) for row in inside]),
@@ -208,10 +224,12 @@ def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
     found = ipx.value_of_information(decision, readings(runs["1 x"], [level], [SAMPLE]), seed=1)
     row = found.table.iloc[0]
     print(
-        f"Without a measurement the best is {found.best_now[0]} the label's dose: {found.best_now[1]:.1%} of days inside.\n"
-        f"A trough on day {row['day']:g} adds {row['evsi']:.1%} and changes the dose of {row['changes']:.0%} of children; "
-        f"the\ngenotype would add {found.evppi:.1%}, knowing the child {found.evpi:.1%}."
+        f"Without a measurement the best is {found.best_now[0]} the label's dose: {found.best_now[1]:.1%} of days inside."
     )
+    print(
+        f"A trough on day {row['day']:g} adds {row['evsi']:.1%} and changes the dose of {row['changes']:.0%} of children."
+    )
+    print(f"The genotype would add {found.evppi:.1%}, knowing the child {found.evpi:.1%}.")
     if row["evsi"] > found.evppi:
         print("The trough is worth more than the genotype: it also sees what else makes this child differ.")
     else:
@@ -229,7 +247,7 @@ def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
 
 
 def followed(goal: PlanningProblem, children: int) -> AdaptiveDosing:
-    """Ways of dosing on children of both types."""
+    """Ways of dosing on children of both types, half of each."""
     child, seed = ipx.load_patient(goal.patient), goal.fresh.seed
     truth = untyped(of_both_types(child, children, seed=seed))
     planner = untyped(of_both_types(child, max(100, 2 * children), seed=seed + 1))
@@ -252,10 +270,9 @@ def untyped(typed: Ensemble) -> Ensemble:
     drug = ipx.load_drug(DRUG)
     (relation,) = [item for item in drug.relations_on("clearance") if isinstance(item, Category)]
     factors, known = relation.factors, typed.population
-    unknown = Cyp3a5(value=CYP3A5[2], source=Source(assumed="not typed"))
-    values = np.array([factors[p.cyp3a5.value] / factors[unknown.value] for p in known.patients if p.cyp3a5])
+    values = np.array([factors[p.cyp3a5.value] / factors["unknown"] for p in known.patients if p.cyp3a5])
     typical = {f"{DRUG}.clearance": values * drug.parameter_set()["clearance"].value}
-    patients = tuple(p.model_copy(update={"cyp3a5": unknown}) for p in known.patients)
+    patients = tuple(of_type(patient, "unknown") for patient in known.patients)
     return replace(typed, population=replace(known, patients=patients, typical=typical))
 
 

@@ -349,11 +349,22 @@ def plan_from_json(text: str) -> Plan:
         settings=dict(data["settings"]),
         notes=tuple(data["notes"]),
         partial=bool(data["partial"]),
-        calendar=pd.DataFrame(data["calendar"]),
+        calendar=_calendar_from(data["calendar"]),
         values=pd.DataFrame(data["values"]),
         ranking=pd.DataFrame(data["ranking"]),
         expected=pd.DataFrame(data["expected"]),
     )
+
+
+def _calendar_from(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The calendar; what has no end goes on for ever."""
+    table = pd.DataFrame(rows)
+    for name in ("day", "until", "times_a_day", "mg_a_dose", "mg_a_day"):
+        if name in table:
+            table[name] = table[name].astype(float)
+    if "until" in table:
+        table["until"] = table["until"].fillna(math.inf)
+    return table
 
 
 def _numbers(data: Mapping[str, Any], kind: type) -> dict[str, Any]:

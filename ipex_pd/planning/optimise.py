@@ -240,6 +240,7 @@ class _Run:
         found = prescribable(whole, at, value, RoundingOptions(evaluations=count, violation=FEASIBLE))
         self.interrupted |= found.outcome == "interrupted"
         candidate.whole, candidate.rounded, candidate.at = whole, found, objective.told(found.x)
+        candidate.bounded = objective.limits
 
     def _conflicts(self, candidates: list[Candidate]) -> Conflicts | None:
         """What contradicts what, in the combination that comes nearest to its limits."""
@@ -312,9 +313,18 @@ def question_for(
     if isinstance(child, Ensemble):
         if draws is not None:
             raise UsageError("draws beside an ensemble", code="plan.draws", rule="An ensemble has its draws")
-        return Question(problem, child.population.name, child, fresh, None, None)
-    ensemble = ensemble_of(child, draws=draws if draws is not None else 0)
-    return Question(problem, child.name, ensemble, fresh, None, None)
+        ensemble = child
+    else:
+        ensemble = ensemble_of(child, draws=draws if draws is not None else 0)
+    one = _one_child(ensemble.population)
+    size = None if one is None else size_of(one)
+    return Question(problem, ensemble.population.name, ensemble, fresh, size, one)
+
+
+def _one_child(group: Population) -> Patient | None:
+    """The child who all members are (draws of the parameters of one), by any name; None where bodies differ."""
+    children = [patient.model_copy(update={"name": group.name}) for patient in group.patients]
+    return children[0] if all(child == children[0] for child in children[1:]) else None
 
 
 def _drawn(child: Patient, spec: PlanEnsemble, given: ParameterDraws | None) -> Ensemble:

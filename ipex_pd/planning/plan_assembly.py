@@ -28,6 +28,7 @@ from ipex_pd.records.library import load_regimen
 if TYPE_CHECKING:
     from ipex_pd.planning.conflicts import Conflicts
     from ipex_pd.planning.ensemble import Ensemble
+    from ipex_pd.planning.limits import LimitQuantity
     from ipex_pd.planning.objective import Evaluated
     from ipex_pd.planning.rounding import Rounded
     from ipex_pd.planning.template import Combination, Size, Template
@@ -70,6 +71,7 @@ class Candidate:
         ends: of the searches; empty where no start keeps the linear limits.
         searched: in full, or only shortly.
         whole, rounded, at: the template in mg, the prescribable point, and the smooth goal there; None before rounding.
+        bounded: the limits at the prescribable point; amounts in mg can take limits from the doses to the simulation.
     """
 
     combination: Combination
@@ -79,6 +81,7 @@ class Candidate:
     whole: Template | None = None
     rounded: Rounded | None = None
     at: Evaluated | None = None
+    bounded: tuple[LimitQuantity, ...] = ()
 
     @property
     def template(self) -> Template:
@@ -258,8 +261,7 @@ def _limits(chosen: Candidate, table: _Table) -> tuple[PlanLimit, ...]:
         _limit(label, "", "linear", value, low, high, prices.get(label, 0.0))
         for label, value, low, high in zip(linear.labels, values, linear.lower, linear.upper, strict=True)
     ]
-    objective = chosen.searcher.objective
-    for quantity, value in zip(objective.limits, chosen.at.exact, strict=True):
+    for quantity, value in zip(chosen.bounded, chosen.at.exact, strict=True):
         ends = (quantity.lower, quantity.upper)
         found.append(_limit(quantity.label, quantity.unit, "simulated", value, *ends, prices.get(quantity.label, 0.0)))
     judged = table.outside.get(PLAN, table.inside[PLAN])

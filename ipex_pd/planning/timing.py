@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ipex_pd.errors import UsageError
+from ipex_pd.errors import SimulationError, UsageError
 from ipex_pd.planning.ensemble import Ensemble, ensemble_from, ensemble_of
 from ipex_pd.planning.outcomes import CAUSES, LATE, Marcher, Outcomes
 from ipex_pd.planning.paths import NEVER
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 SCHEMA = "ipex_pd.timing/1"
 NOTICE = "Research tool, not medical advice: a model of published facts and stated assumptions, not of one child."
 Progress = Callable[[int, int], None]
+_LEAST_KEPT = 0.9
 
 
 @dataclass(frozen=True)
@@ -210,12 +211,26 @@ class _Run:
         self.done = self.total = 0
 
     @property
-    def found(self) -> Outcomes:
+    def whole(self) -> Outcomes:
         """All members that are done, on their days."""
         whole = self.parts[0]
         for part in self.parts[1:]:
             whole = whole.beside(part)
         return whole
+
+    @property
+    def found(self) -> Outcomes:
+        """Those of them whose numbers stayed finite. Raises: SimulationError."""
+        whole = self.whole
+        found = whole.finite()
+        if len(found.members) < _LEAST_KEPT * len(whole.members):
+            raise SimulationError(
+                f"{len(whole.members) - len(found.members)} of {len(whole.members)} members have no finite numbers",
+                code="timing.lost",
+                rule="Members without numbers are left out where they are one in ten or fewer",
+                cure="Look at one of them with `simulate`",
+            )
+        return found
 
     def first(self, days: Sequence[float], rounds: int) -> None:
         """The first days of every block of members. An interrupt keeps the blocks that are done, if any."""
@@ -321,5 +336,8 @@ def _notes(run: _Run, ensemble: Ensemble, goal: PlanningProblem, refined: bool) 
         lines.append(f"Held at their mean, because members share the times of doses: {', '.join(marcher.held)}.")
     if goal.limits:
         lines.append("The limits of the plan are not applied: the regimen is valued as it stands.")
-    lines.append("Marched in sub-steps of up to two days, which errs by about a thousandth.")
+    lost = len(run.whole.members) - len(run.found.members)
+    if lost:
+        lines.append(f"{lost} of {len(run.whole.members)} members have no finite numbers and are left out.")
+    lines.append("Marched in sub-steps of up to four days, after a transplant two: it errs by about a thousandth.")
     return tuple(lines)

@@ -19,6 +19,7 @@ PARTS = {
     "gradient": "gradient",
     "profile": "profile",
     "fitting": "fitting",
+    "planning": "planning",
 }
 
 

@@ -56,11 +56,27 @@ def grow_fit(base: dict[str, int], what: str, sizes: list[int]) -> dict[str, Any
     return work(base, what, sizes)
 
 
+def plan_days(**sizes: Any) -> dict[str, Any]:
+    """See `benchmarks.planning_workers`."""
+    from benchmarks.planning_workers import plan_days as work
+
+    return work(**sizes)
+
+
+def timing_profile(**sizes: Any) -> dict[str, Any]:
+    """See `benchmarks.planning_workers`."""
+    from benchmarks.planning_workers import timing_profile as work
+
+    return work(**sizes)
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "solve_population": solve_population,
     "simulate_population": simulate_population,
     "fit_problem": fit_problem,
     "grow_fit": grow_fit,
+    "plan_days": plan_days,
+    "timing_profile": timing_profile,
 }
 
 

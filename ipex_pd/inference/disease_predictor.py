@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ipex_pd.inference.disease_endpoints import Endpoint, Judged
 from ipex_pd.inference.group import Prediction
 from ipex_pd.numerics.formulas import compile_formula
 from ipex_pd.numerics.march import Course, march, observe
+from ipex_pd.numerics.march_forward import march_forward
 from ipex_pd.numerics.schedule import System
 from ipex_pd.records.cohort_problems import SHIPPED
 from ipex_pd.records.formulas import Formula
@@ -61,8 +62,12 @@ class DiseasePredictor:
         return self._records(inputs, judged, inputs["days"].T.shape)
 
     def means(self, inputs: Any, values: Values, env: Values) -> Array:
-        """Predictions [B, N] on the fitted scale alone, from all parameters and what else formulas name, each [B]."""
-        seen, mean = self.seen(inputs, values, env), jnp.zeros(inputs["endpoint"].shape)
+        """Predictions [B, N] on the fitted scale alone, from all parameters and what else formulas name, each [B].
+
+        Only differentiated forward, if at all: the march then ends where the longest of the children's ends.
+        """
+        seen = self.seen(inputs, values, env, forward=True)
+        mean = jnp.zeros(inputs["endpoint"].shape)
         shape = inputs["days"].T.shape
         for k, endpoint in enumerate(self.endpoints):
             raw = jnp.broadcast_to(compile_formula(endpoint.prediction)(seen), shape)
@@ -70,9 +75,9 @@ class DiseasePredictor:
             mean = jnp.where(inputs["endpoint"] == k, Judged(endpoint, picked, {}, jnp.zeros(())).mean, mean)
         return mean
 
-    def seen(self, inputs: Any, values: Values, env: Values) -> dict[str, Array]:
+    def seen(self, inputs: Any, values: Values, env: Values, *, forward: bool = False) -> dict[str, Array]:
         """Every name of endpoints' formulas on the days of the children, [V, B]."""
-        x, levels = self.states(inputs, values)
+        x, levels = self.states(inputs, values, forward=forward)
         ages = inputs["days"].T + inputs["age"]
         return {**_wide(env, ages), **observe(self.system, values, ages, x, levels), "time": inputs["days"].T}
 
@@ -88,17 +93,18 @@ class DiseasePredictor:
         own = {plain[name]: env[name] for name, _ in self.individual if name in plain}
         return {**shipped, **own}, env
 
-    def states(self, inputs: Any, values: Values) -> tuple[Array, Array]:
+    def states(self, inputs: Any, values: Values, *, forward: bool = False) -> tuple[Array, Array]:
         """States [V, S, B] and central concentrations [V, D, B] [mg/L] on the days of the children."""
-        start, early = self._start(inputs, values)
-        x, levels = march(self.course, inputs["slots"], inputs["places"], values, age=inputs["age"], x=start)
+        go = march_forward if forward else march
+        start, early = self._start(inputs, values, go)
+        x, levels = go(self.course, inputs["slots"], inputs["places"], values, age=inputs["age"], x=start)
         if early is not None:
             before = (inputs["days"] < 0).T[:, None, :]
             x = jnp.where(before, early, x)
             levels = jnp.where(before, 0.0, levels)
         return x, levels
 
-    def _start(self, inputs: Any, values: Values) -> tuple[Array, Array | None]:
+    def _start(self, inputs: Any, values: Values, go: Callable[..., tuple[Array, Array]]) -> tuple[Array, Array | None]:
         """States on day 0 [S, B], and on the days before it [V, S, B]."""
         model, zero = self.system.model, jnp.zeros_like(inputs["age"])
         healthy = {n: jnp.where(inputs["ill"], values[n], v) for n, v in self.healthy}
@@ -108,7 +114,7 @@ class DiseasePredictor:
             last, early = born, None
         else:
             # the last column of places is day 0
-            course, _ = march(self.birth, inputs["birth"], inputs["birth_places"], lived, age=zero, x=born)
+            course, _ = go(self.birth, inputs["birth"], inputs["birth_places"], lived, age=zero, x=born)
             last, early = course[-1], course[:-1]
         rows = []
         for i, name in enumerate(model.states):

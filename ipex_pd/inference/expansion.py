@@ -17,7 +17,6 @@ At psi0 the value and both derivatives of the expanded prediction are those of t
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -27,13 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.inference.conditional import along
+from ipex_pd.inference.expansion_stencil import SIZES, stencil
 from ipex_pd.inference.group import Group, Prediction
 
 Array = Any
 
 _SMALL_CHUNK = 8
-_DIFFERENCE = 1e-4
-_WIDE = 1e-3
 _LEAST = 1e-3
 
 
@@ -50,10 +48,13 @@ class Split(Hashable, Protocol):
 
     @property
     def differenced(self) -> bool:
-        """Whether second derivatives are central differences of exact slopes, because F'' would compile for minutes."""
+        """Whether derivatives are differences of values, because those of the program would compile for minutes."""
 
     def light(self, inputs: Any) -> Any:
         """What the cheap parts need of the inputs of a group; leaves begin with [B]."""
+
+    def effort(self, inputs: Any) -> np.ndarray:
+        """[B] what the readings of a row cost, in any unit: rows of similar cost are taken together."""
 
     def psi(self, light: Any, theta: Array, eta: Array) -> Array:
         """Individual quantities [B, m] of theta [B, p] and eta [B, q]."""
@@ -130,6 +131,11 @@ class Expanded:
 
 
 @functools.partial(jax.jit, static_argnames=("split",))
+def _zeroth(inputs: Any, rows: Array, psi: Array, *, split: Split) -> Array:
+    return split.readings(jax.tree.map(lambda leaf: leaf[rows], inputs), psi)
+
+
+@functools.partial(jax.jit, static_argnames=("split",))
 def _first(inputs: Any, rows: Array, psi: Array, *, split: Split) -> tuple[Array, Array]:
     own = jax.tree.map(lambda leaf: leaf[rows], inputs)
     pair: tuple[Array, Array] = along(lambda x: split.readings(own, x), psi)
@@ -168,6 +174,7 @@ class Expander:
         self.rows, self.records = group.shape
         self.evaluations = 0
         self._mask = np.asarray(group.mask)
+        self._effort = split.effort(group.inputs)
 
     def nothing(self, psi: np.ndarray) -> Expansion:
         """Nothing known around psi [B, m]."""
@@ -179,7 +186,10 @@ class Expander:
         return np.asarray(psi_of(self.light, theta, eta, split=self.split))
 
     def first(self, known: Expansion, psi: np.ndarray, rows: np.ndarray) -> Expansion:
-        """The expansion with value and slope anew at psi for some rows [B]; second derivatives are kept as they are."""
+        """The expansion with value and slope anew at psi for some rows [B]; second derivatives are kept as they are.
+
+        Differenced slopes are one-sided, mended by the second derivatives that are kept.
+        """
         return self._anew(known, psi, rows, second=False)
 
     def second(self, known: Expansion, psi: np.ndarray, rows: np.ndarray) -> Expansion:
@@ -188,59 +198,56 @@ class Expander:
 
     def _anew(self, known: Expansion, psi: np.ndarray, rows: np.ndarray, *, second: bool) -> Expansion:
         parts = [np.array(part) for part in known]
-        for places in _chunks(np.flatnonzero(rows), self.rows):
-            found = self._second(places, psi[places]) if second else self._first(places, psi[places])
-            usual = self._mask[places]
-            parts[0][places] = psi[places]
-            parts[1][places] = found[0]
-            for part, new in zip(parts[2:], found[1:], strict=False):
-                part[places] = np.where(usual.reshape(*usual.shape, *[1] * (new.ndim - 2)), new, 0.0)
+        places = np.flatnonzero(rows)
+        if not len(places):
+            return known
+        if self.split.differenced:
+            found = self._differenced(places, psi[places], 2 if second else 1)
+            if not second:
+                steps = SIZES[1] * self._sizes(psi[places])
+                found[1] = found[1] - 0.5 * np.einsum("bnii,bi->bni", known.bend[places], steps)
+        else:
+            found = self._differentiated(places, psi[places], second=second)
+        usual = self._mask[places]
+        parts[0][places] = psi[places]
+        parts[1][places] = found[0]
+        for part, new in zip(parts[2:], found[1:], strict=False):
+            part[places] = np.where(usual.reshape(*usual.shape, *[1] * (new.ndim - 2)), new, 0.0)
         return Expansion(*parts)
 
-    def _first(self, places: np.ndarray, psi: np.ndarray) -> tuple[np.ndarray, ...]:
-        self.evaluations += 1
-        found = _first(self.group.inputs, jnp.asarray(places), jnp.asarray(psi), split=self.split)
-        return tuple(np.asarray(part) for part in found)
-
-    def _second(self, places: np.ndarray, psi: np.ndarray) -> tuple[np.ndarray, ...]:
-        if not self.split.differenced:
+    def _differentiated(self, places: np.ndarray, psi: np.ndarray, *, second: bool) -> list[np.ndarray]:
+        """Value, slope and bend of some rows by the program of the model's own derivatives."""
+        program = _second if second else _first
+        pieces = []
+        for some in _chunks(np.arange(len(places)), self.rows):
             self.evaluations += 1
-            found = _second(self.group.inputs, jnp.asarray(places), jnp.asarray(psi), split=self.split)
-            return tuple(np.asarray(part) for part in found)
-        f, slope = self._first(places, psi)
-        steps = _DIFFERENCE * self._sizes(psi)
-        columns = []
-        for i, unit in enumerate(np.eye(self.split.size)):
-            ends = [self._first(places, psi + sign * unit * steps)[1] for sign in (1.0, -1.0)]
-            columns.append((ends[0] - ends[1]) / (2.0 * steps[:, i, None, None]))
-        bend = np.stack(columns, -1)
-        return f, slope, 0.5 * (bend + np.swapaxes(bend, -1, -2))
+            found = program(self.group.inputs, jnp.asarray(places[some]), jnp.asarray(psi[some]), split=self.split)
+            pieces.append([np.asarray(part) for part in found])
+        return [np.concatenate(parts)[: len(places)] for parts in zip(*pieces, strict=True)]
+
+    def _differenced(self, places: np.ndarray, psi: np.ndarray, order: int) -> list[np.ndarray]:
+        """Derivatives of some rows up to an order, from values around psi."""
+        known, steps = stencil(self.split.size, order), SIZES[order] * self._sizes(psi)
+        around = (psi + known.points[:, None, :] * steps).reshape(-1, psi.shape[1])
+        values = self._values(np.tile(places, len(known.points)), around)
+        values = values.reshape(len(known.points), len(places), -1)
+        return [values[0], *known.derivatives(values, steps)[1:]]
+
+    def _values(self, places: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        """Readings [n, N] of rows [n], each as often as it is named."""
+        order = np.argsort(self._effort[places], kind="stable")
+        found = np.zeros((len(places), self.records))
+        for some in _chunks(order, self.rows):
+            self.evaluations += 1
+            rows = jnp.asarray(places[some])
+            found[some] = _zeroth(self.group.inputs, rows, jnp.asarray(psi[some]), split=self.split)
+        return found
 
     def third(self, psi: np.ndarray) -> Expansion:
-        """Expansions of everybody at psi with third derivatives, from differences of exact slopes."""
-        m, everyone = self.split.size, np.arange(self.rows)
-        steps, units = _WIDE * self._sizes(psi), np.eye(m)
-
-        def slope_at(away: np.ndarray) -> np.ndarray:
-            found = self._first(everyone, psi + away * steps)[1]
-            return np.where(self._mask[..., None], found, 0.0)
-
-        f, middle = self._first(everyone, psi)
-        middle = np.where(self._mask[..., None], middle, 0.0)
-        up, down = ([slope_at(sign * unit) for unit in units] for sign in (1.0, -1.0))
-        bend = np.stack([(up[i] - down[i]) / (2.0 * steps[:, i, None, None]) for i in range(m)], -1)
-        twist = np.zeros((*bend.shape, m))
-        for j in range(m):
-            curved = (up[j] - 2.0 * middle + down[j]) / (steps[:, j] ** 2)[:, None, None]
-            for i in range(m):
-                _fill(twist, (i, j, j), curved[..., i])
-        for j, k in _pairs(m):
-            away = units[j] + units[k]
-            mixed = slope_at(away) + slope_at(-away) - up[j] - down[j] - up[k] - down[k] + 2.0 * middle
-            mixed = mixed / (2.0 * steps[:, j] * steps[:, k])[:, None, None]
-            for i in set(range(m)) - {j, k}:
-                _fill(twist, (i, j, k), mixed[..., i])
-        return Expansion(psi, f, middle, 0.5 * (bend + np.swapaxes(bend, -1, -2)), twist)
+        """Expansions of everybody at psi with third derivatives, from values around it."""
+        f, *parts = self._differenced(np.arange(self.rows), psi, 3)
+        usual = [np.where(self._mask.reshape(*self._mask.shape, *[1] * (p.ndim - 2)), p, 0.0) for p in parts]
+        return Expansion(psi, f, *usual)
 
     def _sizes(self, psi: np.ndarray) -> np.ndarray:
         """[B, m] of quantities, for differences."""
@@ -255,30 +262,12 @@ class Expander:
 
 
 def _chunks(places: np.ndarray, rows: int) -> list[np.ndarray]:
-    """Rows in pieces of one of two sizes, the last filled up with a row that is there already."""
-    if not len(places):
-        return []
-    if rows <= 2 * _SMALL_CHUNK or len(places) > rows // 2:
-        return [np.concatenate([places, np.repeat(places[:1], rows - len(places))])]
-    size = _SMALL_CHUNK
-    padded = np.concatenate([places, np.repeat(places[:1], -len(places) % size)])
-    return list(padded.reshape(-1, size))
-
-
-def _fill(tensor: np.ndarray, place: tuple[int, int, int], values: np.ndarray) -> None:
-    """Set an entry of a symmetric tensor at all its places."""
-    for some in itertools.permutations(place):
-        tensor[:, :, some[0], some[1], some[2]] = values
-
-
-def _pairs(size: int) -> list[tuple[int, int]]:
-    """Few pairs such that of any three of `size` quantities two make one of them."""
-    open_triples = set(itertools.combinations(range(size), 3))
-    found = []
-    while open_triples:
-        best = max(
-            itertools.combinations(range(size), 2), key=lambda pair: sum(set(pair) <= set(t) for t in open_triples)
-        )
-        open_triples = {t for t in open_triples if not set(best) <= set(t)}
-        found.append(best)
-    return found
+    """Places in pieces of one of two sizes, the last filled up with one that is there already."""
+    whole = len(places) // rows * rows
+    pieces = list(places[:whole].reshape(-1, rows))
+    rest = places[whole:]
+    if len(rest):
+        size = rows if rows <= 2 * _SMALL_CHUNK or len(rest) > rows // 2 else _SMALL_CHUNK
+        padded = np.concatenate([rest, np.repeat(rest[:1], -len(rest) % size)])
+        pieces += list(padded.reshape(-1, size))
+    return pieces

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from ipex_pd.errors import UsageError
 from ipex_pd.inference.disease_endpoints import Endpoint, Judged
@@ -42,12 +43,17 @@ class DiseaseSplit:
 
     @property
     def differenced(self) -> bool:
-        """Compiling second derivatives of the march takes minutes, and running them as long as differences."""
+        """Compiling derivatives of the march takes minutes, and running them longer than differences."""
         return True
 
     def light(self, inputs: Any) -> dict[str, Any]:
         """Without the march."""
         return {name: inputs[name] for name in _LIGHT}
+
+    def effort(self, inputs: Any) -> np.ndarray:
+        """[B] steps from birth to the last that is read."""
+        last = [np.asarray(inputs[name]).max(1) for name in ("birth_places", "places") if name in inputs]
+        return np.asarray(sum(last))
 
     def psi(self, light: Any, theta: Array, eta: Array) -> Array:
         """[B, m]."""

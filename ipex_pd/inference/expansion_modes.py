@@ -27,10 +27,14 @@ CLOSE = {False: 1e-4, True: 1e-5}
 """Longest step [prior SD] after which second derivatives are worth their cost; True: where they are differences."""
 SETTLED = {False: 1e-8, True: 1e-6}
 """Longest step [prior SD] from where second derivatives were taken; the mode itself is found to the square of it."""
+BENT = {False: 1e-8, True: 1e-3}
+"""How far a quantity moves, relatively, before second derivatives are taken anew; True: where they are differences."""
 ROUGH = 0.1
-"""In a rough search, how far a quantity moves, relatively, before second derivatives are taken anew."""
+"""The same in a rough search."""
 ROUGHLY_CLOSE = 1e-3
 """In a rough search, the longest step [prior SD] that is left to the expansion."""
+ROUGHLY_SETTLED = 1e-5
+"""The same as `SETTLED` in a rough search."""
 _NEAR = 0.25
 _FAR = 1.5
 _SMALLEST = 1e-10
@@ -107,9 +111,10 @@ class ModeSearch:
 
     def __init__(self, expander: Expander, layout: Layout, method: Method) -> None:
         self.expander, self.layout, self.method = expander, layout, method
-        self._close, self.settled = CLOSE[expander.split.differenced], SETTLED[expander.split.differenced]
+        self._close, self._settled = CLOSE[expander.split.differenced], SETTLED[expander.split.differenced]
         self.rough = False
         self.known: Expansion | None = None
+        self.known_still: Expansion | None = None
         self._bent = np.full((expander.rows, expander.split.size), np.nan)
 
     @property
@@ -117,14 +122,18 @@ class ModeSearch:
         """Longest step [prior SD] at which a subject need not move on."""
         return ROUGHLY_CLOSE if self.rough else self._close
 
+    @property
+    def settled(self) -> float:
+        """Longest step [prior SD] from where second derivatives were taken that is let stand."""
+        return ROUGHLY_SETTLED if self.rough else self._settled
+
     def psi(self, w: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Individual quantities [B, m] at w [n], z [B, q]."""
         return self.expander.psi(*_known(self.expander.group, jnp.asarray(w), jnp.asarray(z), layout=self.layout))
 
     def still(self, w: np.ndarray) -> Expansion:
-        """The expansion where eta is zero, without second derivatives."""
-        psi = self.psi(w, np.zeros(self.expander.group.eta_mask.shape))
-        return self.expander.first(self.expander.nothing(psi), psi, np.ones(len(psi), bool))
+        """The expansion where eta is zero."""
+        return self.around(w, np.zeros(self.expander.group.eta_mask.shape), second=self.expander.split.differenced)
 
     def around(self, w: np.ndarray, z: np.ndarray, *, second: bool) -> Expansion:
         """The expansion at z [B, q], nothing searched."""
@@ -145,7 +154,7 @@ class ModeSearch:
                 self._bend(w, state, still)
             self._advance(w, state, still)
         state = self._refined(w, state, still)
-        self.known = state.near
+        self.known, self.known_still = state.near, still
         return state.z, state.near, still
 
     def _begin(self, w: np.ndarray, start: np.ndarray, still: Expansion | None) -> _State:
@@ -202,9 +211,11 @@ class ModeSearch:
         near = state.near if self.known is None else state.near._replace(bend=self.known.bend)
         near = self.expander.first(near, self.psi(w, z), moved & ~stale)
         rows = stale
-        for _ in range(_REFINEMENTS):
+        for number in range(_REFINEMENTS):
             psi = self.psi(w, z)
-            near = self.expander.second(near, psi, rows)
+            # second derivatives that are differences are no better a few millionths further on
+            again = number > 0 and self.expander.split.differenced
+            near = (self.expander.first if again else self.expander.second)(near, psi, rows)
             self._bent[rows] = psi[rows]
             look = self._look(w, near, still, z, np.full(len(z), self.close))
             rows = close & stale & (np.sqrt((look.step**2).sum(-1)) > self.settled)
@@ -215,7 +226,7 @@ class ModeSearch:
 
     def _stale(self, psi: np.ndarray) -> np.ndarray:
         """Whose second derivatives are to be taken anew: who moved, and in a rough search only who went far."""
-        far = ROUGH if self.rough else self.settled
+        far = ROUGH if self.rough else BENT[self.expander.split.differenced]
         near: np.ndarray = np.abs(psi - self._bent) <= far * np.abs(self._bent)
         return np.asarray(~near.all(-1))
 

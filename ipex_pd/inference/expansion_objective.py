@@ -91,6 +91,20 @@ class ExpandedObjective(Objective):
             decrement=np.where(short, parts.decrement, np.maximum(parts.decrement, away)),
         )
 
+    def nearby(self) -> Objective | None:
+        """The objective of the expansions as they are; None before the first evaluation, and without modes."""
+        known = [search.known for search in self._searches]
+        stills = [search.known_still for search in self._searches]
+        groups = []
+        for search, near, still in zip(self._searches, known, stills, strict=True):
+            if near is None:
+                return None
+            groups.append(search.expander.expanded(near, still))
+        return self._cheap(tuple(groups))
+
+    def _cheap(self, groups: tuple[Group, ...]) -> Objective:
+        return Objective(self.population, groups, self.method, self.names).without(self.aside)
+
     def roughly(self, on: bool) -> None:
         """Whether second derivatives may be those of a point nearby: exact enough on the way, never at its end."""
         for search in self._searches:
@@ -104,14 +118,14 @@ class ExpandedObjective(Objective):
             near = search.expander.third(search.psi(w, modes if self.method.conditional else nowhere))
             still = search.around(w, nowhere, second=True) if self.method.name == "foce" else None
             groups.append(search.expander.expanded(near, still))
-        near_by = Objective(self.population, tuple(groups), self.method, self.names).without(self.aside)
-        return near_by.hessian(w, at, steps, free)
+        return self._cheap(tuple(groups)).hessian(w, at, steps, free)
 
     def described(self, w: np.ndarray, modes: Starts) -> tuple[tuple[Group, ...], Starts]:
         """Groups expanded at the modes and where eta is zero, and these modes."""
         groups, starts = [], []
         for search, start in zip(self._searches, modes, strict=True):
             z, near, _ = search.modes(w, np.asarray(start))
-            groups.append(search.expander.expanded(near, search.still(w)))
+            still = search.around(w, np.zeros_like(z), second=False)
+            groups.append(search.expander.expanded(near, still))
             starts.append(z)
         return tuple(groups), tuple(starts)

@@ -62,6 +62,10 @@ class ProblemSplit:
         """Without the event table."""
         return replace(inputs, plan=None)
 
+    def effort(self, inputs: Inputs) -> np.ndarray:
+        """[B] the same for everybody."""
+        return np.zeros(inputs.time.shape[0])
+
     def psi(self, light: Inputs, theta: Array, eta: Array) -> Array:
         """[B, m]."""
         values = self.predictor.values(light, theta, eta)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ipex_pd.errors import SimulationError
+from ipex_pd.inference.nearby import Led, lead
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.inference.progress import Progress, Stage
 from ipex_pd.inference.totals import Evaluation, Objective, Starts
@@ -17,6 +19,7 @@ _OTHER_PATH = 1e-6
 _ROUNDS = 3
 _UNLIKELY = 4.0
 _MOST_ASIDE = 0.1
+_ROUGHLY = 0.01
 _COARSE = Stopping(gradient=1.0, decrease=0.5, iterations=50)
 _FINE = Stopping(gradient=1e-3, decrease=1e-5, iterations=10**6)
 
@@ -102,7 +105,7 @@ class Search:
 
         Modes are searched from zero, and from around it for subjects that have no likelihood at zero.
         """
-        first = self._at(w, modes)
+        first = self._roughly_at(w, modes)
         for start in self._around() if self._lost(first).any() else []:
             first = self._mended(w, first, self._at(w, start))
         lost = self._lost(first)
@@ -150,6 +153,14 @@ class Search:
         self._barriers += ~np.isfinite(found.values) & ~self.objective.aside
         return found
 
+    def _roughly_at(self, w: np.ndarray, start: Starts | None) -> Evaluation:
+        """The objective where only who has which mode matters, and its value to a thousandth."""
+        self.objective.roughly(True)
+        try:
+            return self._at(w, start)
+        finally:
+            self.objective.roughly(False)
+
     def _descend(self, w: np.ndarray, first: Evaluation) -> Found:
         """One search; begun again where modes searched from zero turn out better than those it carried along."""
         trace: list[float] = []
@@ -183,7 +194,7 @@ class Search:
         warm = self._at(w, self._warm)
         if brief:
             return warm, 0.0
-        cold = self._at(w, None)
+        cold = self._roughly_at(w, None)
         best = self._better(w, warm, cold)
         if not best.found.all():
             for start in self._around():
@@ -241,20 +252,59 @@ class Search:
                     Stage(self.phase, step.iteration, at, step.value, float(np.abs(step.gradient).max(initial=0.0)))
                 )
 
-        gradients = (first.gradients[:, free] - first.gradients[:, free].mean(0)) * scale
-        curvature = 0.5 * gradients.T @ gradients
-        curvature += np.diag(0.01 * np.diag(curvature) + 1e-3 * max(np.trace(curvature) / len(free), 1e-6))
         bfgs = self.options.search == "bfgs"
+        led = self._led(w, first, free, stopping, tell) if bfgs else None
+        if led is not None and (led.ended or led.interrupted):
+            self._warm = led.at.modes
+            return led.minimum(free, scale)
+        begin, curvature = w, _curvature(first.gradients[:, free] * scale) if bfgs else None
+        if led is not None:
+            begin, self._warm = led.w, led.at.modes
+            curvature = curvature if led.curvature is None else led.curvature
         self.objective.roughly(True)
         try:
-            return minimise(
+            found = minimise(
                 function,
-                w[free] / scale,
+                begin[free] / scale,
                 algorithm=self.options.search,
                 stopping=replace(stopping, iterations=min(stopping.iterations, self.options.iterations)),
-                curvature=curvature if bfgs else None,
+                curvature=curvature,
                 callback=tell,
             )
+        finally:
+            self.objective.roughly(False)
+        if led is None:
+            return found
+        return replace(found, trace=led.trace + found.trace, iterations=len(led.trace) + found.iterations)
+
+    def _led(
+        self, w: np.ndarray, first: Evaluation, free: np.ndarray, stopping: Stopping, tell: Callable[[Step], None]
+    ) -> Led | None:
+        """The cheaper way of a search, where the objective offers one: roughly first, then exactly."""
+        enough = stopping.decrease
+        led = self._led_roughly(w, first, free, max(enough, _ROUGHLY), tell, ())
+        if led is None or not led.ended or enough >= _ROUGHLY:
+            return led
+        try:
+            there = self._at(led.w, led.at.modes)
+        except KeyboardInterrupt:
+            return replace(led, interrupted=True)
+        # second derivatives are fresh now, and the way left is short
+        return self._led_roughly(led.w, there, free, enough, tell, led.trace)
+
+    def _led_roughly(
+        self,
+        w: np.ndarray,
+        first: Evaluation,
+        free: np.ndarray,
+        enough: float,
+        tell: Callable[[Step], None],
+        trace: tuple[Step, ...],
+    ) -> Led | None:
+        self.objective.roughly(True)
+        try:
+            scale = self.scale[free]
+            return lead(self.objective, self._at, w, first, free, scale, enough=enough, tell=tell, trace=trace)
         finally:
             self.objective.roughly(False)
 
@@ -314,6 +364,14 @@ class Search:
 
     def _left(self, at: Evaluation) -> float:
         return float(np.abs(at.gradient[self.free] * self.scale[self.free]).max())
+
+
+def _curvature(gradients: np.ndarray) -> np.ndarray:
+    """[m, m] a guess of the Hessian from what the subjects' gradients [S, m] say of it."""
+    away = gradients - gradients.mean(0)
+    curvature = 0.5 * away.T @ away
+    size = max(float(np.trace(curvature)) / len(curvature), 1e-6)
+    return np.asarray(curvature + np.diag(0.01 * np.diag(curvature) + 1e-3 * size))
 
 
 def _definite(hessian: np.ndarray, scale: np.ndarray) -> bool:

@@ -121,6 +121,10 @@ class Objective:
         """Groups that predict at these modes and where the random effects are zero, and the modes, at w [n]."""
         return self.groups, modes
 
+    def nearby(self) -> Objective | None:
+        """A cheap objective, close to this one where it was evaluated last; None where this one is cheap."""
+        return None
+
     def roughly(self, on: bool) -> None:
         """Whether gradients may be less exact than usual, on the way to an end; here they never are."""
 

@@ -1,5 +1,7 @@
 """Expanded predictions give what the model itself gives: objective, gradient, modes, and what is said of subjects."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import jax
@@ -15,6 +17,7 @@ from ipex_pd.inference.estimation import fit, objective_for
 from ipex_pd.inference.expansion import Expanded, Expander
 from ipex_pd.inference.expansion_objective import ExpandedObjective
 from ipex_pd.inference.expansion_splits import splits_of
+from ipex_pd.inference.expansion_stencil import stencil
 from ipex_pd.inference.individuals import describe
 from ipex_pd.inference.options import FitOptions
 from ipex_pd.records.problems import EstimationProblem
@@ -183,8 +186,56 @@ def test_differenced_second_derivatives_are_close_to_exact_ones(saturable):
     everyone = np.ones(rows, bool)
     one, other = (e.second(e.nothing(psi), psi, everyone) for e in (exact, near))
     assert np.abs(one.bend).max() > 1e-3
-    # central differences with steps of 1e-4 of a quantity: what is left is of the order of its square
-    np.testing.assert_allclose(other.bend, one.bend, rtol=1e-6, atol=1e-7 * np.abs(one.bend).max())
+    # central second differences with steps of 3e-4: of the square of the step, and rounding over it, is left
+    np.testing.assert_allclose(other.bend, one.bend, rtol=1e-6, atol=2e-6 * np.abs(one.bend).max())
+    np.testing.assert_allclose(other.slope, one.slope, rtol=1e-6, atol=1e-6 * np.abs(one.slope).max())
+    later, again = (e.first(known, 1.0001 * psi, everyone) for e, known in ((exact, one), (near, other)))
+    # one-sided ones with steps of 1e-4, mended by the second derivatives
+    np.testing.assert_allclose(again.slope, later.slope, rtol=1e-6, atol=1e-6 * np.abs(later.slope).max())
+
+
+def test_rows_are_evaluated_by_effort_and_told_in_their_order(saturable):
+    group = jax.tree.map(jnp.asarray, saturable.groups[0])
+    split = splits_of((group,))[0]
+
+    class Uneven(type(split)):
+        differenced = True
+
+        def effort(self, inputs):
+            return np.array([3.0, 1.0, 2.0, 0.0, 5.0, 4.0])
+
+    plain = Expander(group, split)
+    sorted_by_effort = Expander(group, Uneven(split.predictor, split.quantities))
+    psi = np.array([2.0, 7.0, 30.0]) * (1.0 + 0.05 * np.arange(6)[:, None])
+    everyone = np.ones(6, bool)
+    one, other = (e.first(e.nothing(psi), psi, everyone) for e in (plain, sorted_by_effort))
+    np.testing.assert_allclose(other.f, one.f, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_stencils_are_exact_for_polynomials_of_their_order(size):
+    random = np.random.default_rng(size)
+    f, slope = 0.7, random.normal(size=size)
+    bend, twist = random.normal(size=(size, size)), random.normal(size=(size, size, size))
+    bend = bend + bend.T
+    twist = sum(np.transpose(twist, axes) for axes in itertools.permutations(range(3)))
+    steps = np.exp(random.normal(size=(1, size)))
+    for order in (1, 2, 3):
+        parts = [f, slope, bend, twist][: order + 1]
+        rule = stencil(size, order)
+        values = [polynomial(parts, point * steps[0]) for point in rule.points]
+        found = rule.derivatives(np.array(values)[:, None, None], steps)
+        for own, expected in zip(found, parts, strict=True):
+            np.testing.assert_allclose(own[0, 0], expected, atol=1e-11 * 10**order)
+
+
+def polynomial(parts, x):
+    letters, total = "ijk", 0.0
+    for order, tensor in enumerate(parts):
+        axes = letters[:order]
+        scaled = np.einsum(",".join([axes, *axes]) + "->", tensor, *[x] * order)
+        total += scaled / math.factorial(order)
+    return total
 
 
 def test_only_subjects_that_are_asked_for_are_expanded_anew(saturable):

@@ -22,6 +22,7 @@ from ipex_pd.cli.equations import equations
 from ipex_pd.cli.fit import fit
 from ipex_pd.cli.forecast import forecast
 from ipex_pd.cli.optimise import optimise
+from ipex_pd.cli.recover import recover
 from ipex_pd.cli.replay import replay
 from ipex_pd.cli.simulate import simulate
 from ipex_pd.cli.uncertainty import uncertainty
@@ -53,6 +54,7 @@ for command in (
     forecast,
     optimise,
     design,
+    recover,
 ):
     app.command()(command)
 

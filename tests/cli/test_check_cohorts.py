@@ -83,6 +83,6 @@ def test_a_table_alone_is_not_that_of_a_problem_of_the_disease(folder, capsys):
 
 def test_catalogue_has_tables_apart_from_cohorts():
     names = library.catalogue()
-    assert names["cohort_problems"] == ["synthetic_ipex"]
+    assert names["cohort_problems"] == ["synthetic_ipex", "synthetic_ipex_pair"]
     assert names["cohorts"] == ["synthetic_ipex"]
     assert "theophylline" in names["data"]

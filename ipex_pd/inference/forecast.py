@@ -52,6 +52,7 @@ class Forecast:
         mode: the mode and its curvature.
         warnings: sentences.
         cohort: the child with his table and the record of his regimen.
+        population: the draws as a population, which `simulate`, `compare` and `optimise_regimen` take.
     """
 
     patient: str
@@ -63,6 +64,7 @@ class Forecast:
     mode: Mode
     warnings: tuple[str, ...]
     cohort: CohortData
+    population: Posterior
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,7 @@ def forecast(
         mode=mode,
         warnings=(*_warnings(table, mode), *simulation.warnings),
         cohort=cohort,
+        population=population,
     )
 
 

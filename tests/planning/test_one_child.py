@@ -1,0 +1,40 @@
+"""Members who are draws of one child have his size, so that his tablets can be counted."""
+
+from dataclasses import replace
+
+import pytest
+
+from ipex_pd.planning.ensemble import ensemble_of
+from ipex_pd.planning.optimise import question_for
+from ipex_pd.planning.template import size_of
+from ipex_pd.records.library import load_patient, load_plan
+from ipex_pd.simulation.population import virtual_population
+
+
+@pytest.fixture(scope="module")
+def goal():
+    return load_plan("steroid_sparing_taper")
+
+
+@pytest.fixture(scope="module")
+def child(goal):
+    return load_patient(goal.patient)
+
+
+def test_draws_of_one_child_are_that_child_under_any_name(goal, child):
+    members = ensemble_of(child, draws=3, seed=1)
+    names = tuple(
+        patient.model_copy(update={"name": f"draw_{place}"}) for place, patient in enumerate(members.population.patients)
+    )
+    named = replace(members, population=replace(members.population, patients=names))
+    for asked in (members, named, named.population):
+        question = question_for(asked, goal, None, None)
+        assert question.patient == child
+        assert question.size.weight(14.0) == size_of(child).weight(14.0)
+        assert len(question.ensemble) == 3
+
+
+def test_children_who_differ_have_no_size_in_common(goal, child):
+    question = question_for(virtual_population(child, 2, seed=1), goal, None, None)
+    assert question.size is None
+    assert question.patient is None

@@ -155,8 +155,11 @@ def waited(
     waiting = ipx.value_of_waiting(offers, {"related donor later": DONOR_FROM})
     print(waiting)
     row = waiting.table.iloc[1]
-    sure = "clear of zero" if row["gain_low"] * row["gain_high"] > 0 else "not clear of zero"
-    print(f"Best is the {waiting.best}; the difference is {sure} with this many members.")
+    if np.isinf(row["best_day"]):
+        print("Even with the later donor no transplant does best: the offer changes nothing.")
+    else:
+        sure = "clear of zero" if row["gain_low"] * row["gain_high"] > 0 else "not clear of zero"
+        print(f"Best is the {waiting.best}; the difference is {sure} with this many members.")
     return waiting
 
 

@@ -165,10 +165,11 @@ def unseen(goal: PlanningProblem, plan: Plan) -> Comparison:
 # point.
 
 
-def traded(goal: PlanningProblem, ensemble: Ensemble, options: PlanOptions, points: int) -> PlanFront:
+def traded(goal: PlanningProblem, options: PlanOptions, points: int) -> PlanFront:
     """Time in remission against steroid."""
+    child = ipx.load_patient(goal.patient)
     front = ipx.pareto_front(
-        ensemble, goal=goal, first="time_in_remission", second="steroid_dose", points=points, options=options
+        child, goal=goal, first="time_in_remission", second="steroid_dose", points=points, options=options
     )
     print(front)
     ends = front.table.iloc[[0, -1]]
@@ -218,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> Findings:
     print("\n## 5. On children that nobody has seen")
     compared = unseen(goal, plan)
     print("\n## 6. What steroid buys")
-    front = traded(goal, ensemble, options, asked.points)
+    front = traded(goal, options, asked.points)
     print("\n## 7. What to keep")
     return Findings(goal, start, plan, compared, front, kept(plan, front, asked.out))
 

@@ -86,8 +86,8 @@ def question(members: int) -> PlanningProblem:
 # The boy was not typed. So we take virtual children around him twice, once as non-expressers and once as expressers:
 # the same bodies, blood values and random effects, another gene. The two types are two possible truths, with weights;
 # the share of expressers is an assumption of the package, and the first thing to replace by that of your clinic.
-# Under one dose by weight, the types part. Growth works more slowly: a dose written once in mg is a falling dose per
-# kg.
+# Under one dose by weight, the types part. Growth, and the weight that a child regains, come
+# on top: a dose written once in mg is another dose per kg some weeks later.
 
 
 def stood(goal: PlanningProblem, children: int) -> Ensemble:
@@ -223,12 +223,9 @@ def informed(goal: PlanningProblem, typed: Ensemble) -> Information:
     level = level_of(ipx.load_drug(DRUG), load_measurements().assays)
     found = ipx.value_of_information(decision, readings(runs["1 x"], [level], [SAMPLE]), seed=1)
     row = found.table.iloc[0]
-    print(
-        f"Without a measurement the best is {found.best_now[0]} the label's dose: {found.best_now[1]:.1%} of days inside."
-    )
-    print(
-        f"A trough on day {row['day']:g} adds {row['evsi']:.1%} and changes the dose of {row['changes']:.0%} of children."
-    )
+    dose, now = found.best_now
+    print(f"Without a measurement the best is {dose} the label's dose: {now:.1%} of days inside.")
+    print(f"A trough on day {row['day']:g} adds {row['evsi']:.1%}; the dose changes for {row['changes']:.0%}.")
     print(f"The genotype would add {found.evppi:.1%}, knowing the child {found.evpi:.1%}.")
     if row["evsi"] > found.evppi:
         print("The trough is worth more than the genotype: it also sees what else makes this child differ.")

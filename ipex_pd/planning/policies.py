@@ -198,7 +198,7 @@ class PolicyComparison:
             f"mean regret {self.regret.mean(str(row.policy)):.2g}"
             for row in self.table.itertuples()
         ]
-        return "\n".join([f"Policies [{self.unit}], best fixed day {self.best_fixed:g}:", *rows])
+        return "\n".join([f"Policies [{self.unit}], best decided at the start: {Fixed(self.best_fixed).name}", *rows])
 
     def to_json(self) -> str:
         """The record as strict JSON."""

@@ -26,7 +26,7 @@ from ipex_pd.errors import UsageError
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.paths import Paths, Spread, spread_of
 from ipex_pd.planning.plain import as_json
-from ipex_pd.planning.policies import best_fixed
+from ipex_pd.planning.policies import Fixed, best_fixed
 from ipex_pd.simulation.draws import uniforms
 
 SCHEMA = "ipex_pd.stopping/1"
@@ -152,7 +152,7 @@ class Stopping:
     def __repr__(self) -> str:
         return (
             f"Stopping: {self.value.mean:.4g} {self.unit} out of sample (in sample {self.in_sample:.4g}), "
-            f"{self.gain.mean:+.3g} (se {self.gain.se:.1g}) over the best fixed day {self.best_fixed:g}; "
+            f"{self.gain.mean:+.3g} (se {self.gain.se:.1g}) over the best decided at the start, {Fixed(self.best_fixed).name}; "
             f"knowing the future {self.clairvoyant:.4g}\n{self.rule.table().to_string(index=False)}"
         )
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ipex_pd.errors import UsageError
 from ipex_pd.planning.plain import as_json
+from ipex_pd.planning.policies import Fixed
 from ipex_pd.planning.timing import TimingProfile
 from ipex_pd.planning.timing_told import gain_of
 
@@ -34,7 +35,7 @@ class Waiting:
 
     def __repr__(self) -> str:
         rows = [
-            f"  {row.offer}: {row.value:.4g} on day {row.best_day:g}, {row.gain:+.3g} ({row.gain_low:+.3g} to "
+            f"  {row.offer}: {row.value:.4g} with {Fixed(row.best_day).in_words()}, {row.gain:+.3g} ({row.gain_low:+.3g} to "
             f"{row.gain_high:+.3g})"
             for row in self.table.itertuples()
         ]

@@ -23,10 +23,9 @@ def child(goal):
 
 def test_draws_of_one_child_are_that_child_under_any_name(goal, child):
     members = ensemble_of(child, draws=3, seed=1)
-    names = tuple(
-        patient.model_copy(update={"name": f"draw_{place}"}) for place, patient in enumerate(members.population.patients)
-    )
-    named = replace(members, population=replace(members.population, patients=names))
+    group = members.population
+    renamed = tuple(p.model_copy(update={"name": f"draw_{place}"}) for place, p in enumerate(group.patients))
+    named = replace(members, population=replace(group, patients=renamed))
     for asked in (members, named, named.population):
         question = question_for(asked, goal, None, None)
         assert question.patient == child

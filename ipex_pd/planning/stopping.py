@@ -153,7 +153,8 @@ class Stopping:
         return (
             f"Stopping: {self.value.mean:.4g} {self.unit} out of sample (in sample {self.in_sample:.4g}), "
             f"{self.gain.mean:+.3g} (se {self.gain.se:.1g}) over the best decided at the start, "
-            f"{Fixed(self.best_fixed).name}; knowing the future {self.clairvoyant:.4g}\n{self.rule.table().to_string(index=False)}"
+            f"{Fixed(self.best_fixed).name}; knowing the future {self.clairvoyant:.4g}\n"
+            f"{self.rule.table().to_string(index=False)}"
         )
 
     def to_json(self) -> str:

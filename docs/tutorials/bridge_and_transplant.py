@@ -4,7 +4,7 @@ Seidel (2009) reported a boy who was transplanted at eleven months. We stand a m
 now, later, or not at all? A transplant cures and kills; the disease kills and takes organs that do not come back. Both
 are in the model, with what is not known about either.
 
-    python docs/tutorials/bridge_and_transplant.py --out runs/bridge      # as shipped; half an hour on a laptop
+    python docs/tutorials/bridge_and_transplant.py --out runs/bridge            # over 200 members
     python docs/tutorials/bridge_and_transplant.py --members 8            # a first look
 
 Every number that is printed is computed in the run. Research tool, not medical advice.

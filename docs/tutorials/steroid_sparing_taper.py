@@ -4,7 +4,7 @@ A boy of ten months has IPEX syndrome. Prednisolone keeps him quiet and stunts h
 How fast can prednisolone come down, and how much tacrolimus does that take? We let a search answer, and then spend most
 of our time on whether to believe it.
 
-    python docs/tutorials/steroid_sparing_taper.py --out runs/taper            # as shipped; an hour on a laptop
+    python docs/tutorials/steroid_sparing_taper.py --out runs/taper            # over 200 members
     python docs/tutorials/steroid_sparing_taper.py --members 8 --iterations 10 # a first look
 
 Every number that is printed is computed in the run. Research tool, not medical advice.
@@ -116,7 +116,7 @@ def reading(plan: Plan) -> None:
     print(f" [{row['gain_low']:.3g}, {row['gain_high']:.3g}], in {row['share_better']:.0%} of the members.")
     found = plan.optimality
     print(f"The condition of an optimum {'holds' if found.converged else 'does not hold'}; {found.agreement()}.")
-    if found.converged is False:
+    if not found.converged:
         print(
             "More iterations would tell whether there is more to gain; until then this is a better plan, not the best."
         )

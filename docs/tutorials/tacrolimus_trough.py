@@ -5,7 +5,7 @@ almost twice as fast, clearance follows size, and the rest is called variability
 single blood sample? What does the first sample buy, and what does a genotype? And how far does dosing get that looks at
 every sample?
 
-    python docs/tutorials/tacrolimus_trough.py --out runs/trough              # as shipped; half an hour on a laptop
+    python docs/tutorials/tacrolimus_trough.py --out runs/trough            # over 200 members
     python docs/tutorials/tacrolimus_trough.py --members 8 --iterations 10    # a first look
 
 Every number that is printed is computed in the run. Research tool, not medical advice.

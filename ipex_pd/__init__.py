@@ -6,12 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "Ensemble": "planning.ensemble",
     "IpexError": "errors",
+    "PlanOptions": "planning.optimise",
     "adaptive_dosing": "planning.adaptive",
     "bootstrap": "inference.resampling",
     "catalogue": "records.library",
     "compare": "planning.comparison",
     "compare_policies": "planning.policies",
+    "decision_paths": "planning.timing_paths",
     "diagnose": "inference.diagnostics.summary",
     "ensemble_of": "planning.ensemble",
     "fisher_information": "inference.design",
@@ -29,6 +32,7 @@ _HOME = {
     "optimal_stopping": "planning.stopping",
     "optimise_regimen": "planning.optimise",
     "pareto_front": "planning.pareto",
+    "plan_from_json": "planning.plan",
     "plan_sensitivity": "planning.sensitivity",
     "prediction_intervals": "inference.intervals",
     "profile": "inference.profiles",
@@ -59,14 +63,18 @@ if TYPE_CHECKING:
     from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.adaptive import adaptive_dosing as adaptive_dosing
     from ipex_pd.planning.comparison import compare as compare
+    from ipex_pd.planning.ensemble import Ensemble as Ensemble
     from ipex_pd.planning.ensemble import ensemble_of as ensemble_of
     from ipex_pd.planning.information import value_of_information as value_of_information
+    from ipex_pd.planning.optimise import PlanOptions as PlanOptions
     from ipex_pd.planning.optimise import optimise_regimen as optimise_regimen
     from ipex_pd.planning.pareto import pareto_front as pareto_front
+    from ipex_pd.planning.plan import plan_from_json as plan_from_json
     from ipex_pd.planning.policies import compare_policies as compare_policies
     from ipex_pd.planning.sensitivity import plan_sensitivity as plan_sensitivity
     from ipex_pd.planning.stopping import optimal_stopping as optimal_stopping
     from ipex_pd.planning.timing import transplant_timing as transplant_timing
+    from ipex_pd.planning.timing_paths import decision_paths as decision_paths
     from ipex_pd.planning.waiting import value_of_waiting as value_of_waiting
     from ipex_pd.records.draws import load_draws as load_draws
     from ipex_pd.records.library import catalogue as catalogue

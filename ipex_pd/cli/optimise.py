@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json as plain_json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ipex_pd.cli import console, options
 from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, require_writable_file, write_report
-from ipex_pd.errors import UsageError
+from ipex_pd.errors import UsageError, nearest_hint
 
 if TYPE_CHECKING:
     from ipex_pd.planning.optimise import PlanOptions
+    from ipex_pd.planning.pareto import PlanFront
     from ipex_pd.planning.plan import Plan
     from ipex_pd.planning.plan_checkpoint import PlanCheckpoint
+    from ipex_pd.planning.sensitivity import Sensitivity
     from ipex_pd.planning.timing import TimingProfile
     from ipex_pd.records.draws import ParameterDraws
     from ipex_pd.records.patients import Patient
     from ipex_pd.records.plans import PlanningProblem
 
 CHECKPOINT = "checkpoint.json"
+_FEW = 5
 
 
 def optimise(
@@ -63,6 +67,17 @@ def optimise(
     timing: Annotated[
         bool, typer.Option(help="Profile the transplant day, where the plan has a `timing` grid.")
     ] = True,
+    front: Annotated[
+        str | None,
+        typer.Option(
+            "--front",
+            metavar="GOAL,GOAL",
+            help="Also what more of one goal costs in another, such as survival,steroid_dose.",
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option(help="Which assumptions the plan hangs on, and what would change the decision.")
+    ] = True,
     seed: options.SeedOption = 1,
     report: options.ReportOption = None,
     out: options.OutOption = None,
@@ -100,15 +115,20 @@ def optimise(
         "starts": starts,
         "iterations": iterations,
         "algorithm": algorithm,
+        "front": front,
         "seed": seed,
     }
     done = _checkpoint(out, resume=resume)
     folder = open_run(out, asked, _inputs(plan, asked), overwrite=overwrite or resume)
     if folder is not None and done is not None:
         folder.write(CHECKPOINT, done.to_json() + "\n")
-    found, profile = _searched(problem, child, start, given, chosen, folder, done, timing=timing, quiet=json)
+    two = _two(front)
+    found = _searched(problem, child, start, given, chosen, folder, done, quiet=json)
     with guarded(folder):
-        _deliver(found, profile, report, folder, as_json=json)
+        if folder is not None:
+            _keep(folder, found)
+        more = _more(problem, child, found, given, chosen, timing=timing, two=two, hangs=sensitivity, quiet=json)
+        _deliver(found, more, report, folder, as_json=json)
     if found.partial:
         raise console.Interrupted(
             "the search was stopped before its end",
@@ -128,9 +148,8 @@ def _searched(
     folder: RunFolder | None,
     done: PlanCheckpoint | None,
     *,
-    timing: bool,
     quiet: bool,
-) -> tuple[Plan, TimingProfile | None]:
+) -> Plan:
     from ipex_pd.planning.optimise import optimise_regimen
 
     begin = None if start is None else next(iter(options.read_regimens([start]).values()))
@@ -139,48 +158,132 @@ def _searched(
         if folder is not None:
             folder.write(CHECKPOINT, checkpoint.to_json() + "\n")
 
-    with guarded(folder, cure="Ask for fewer children or starts"):
-        with console.progress("Planning", chosen.iterations, quiet=quiet) as advance:
-
-            def tell(search: str, iteration: int, value: float, violation: float) -> None:
-                over = f", over a limit by {violation:.2g}" if violation > 0 else ""
-                advance(f"{search}, goal {value:.5g}{over}", iteration)
-
-            found = interruptible(
-                lambda: optimise_regimen(
-                    child,
-                    goal=problem,
-                    start=begin,
-                    draws=draws,
-                    options=chosen,
-                    progress=tell,
-                    resume=done,
-                    checkpoint=keep,
-                )
+    stop = guarded(folder, cure="Ask for fewer children or starts")
+    with stop, console.progress("Planning", chosen.iterations, quiet=quiet) as advance:
+        return interruptible(
+            lambda: optimise_regimen(
+                child,
+                goal=problem,
+                start=begin,
+                draws=draws,
+                options=chosen,
+                progress=_teller(advance),
+                resume=done,
+                checkpoint=keep,
             )
-        return found, None if found.partial or not timing else _timed(problem, child, found, draws, folder, quiet)
+        )
 
 
-def _timed(
+def _teller(advance: console.Advance) -> Callable[[str, int, float, float], None]:
+    def tell(search: str, iteration: int, value: float, violation: float) -> None:
+        over = f", over a limit by {violation:.2g}" if violation > 0 else ""
+        advance(f"{search}, goal {value:.5g}{over}", iteration)
+
+    return tell
+
+
+class _More(NamedTuple):
+    """What is asked about a plan that was found."""
+
+    timing: TimingProfile | None = None
+    front: PlanFront | None = None
+    sensitivity: Sensitivity | None = None
+
+
+def _more(
     problem: PlanningProblem,
     child: Patient,
     found: Plan,
     draws: ParameterDraws | None,
-    folder: RunFolder | None,
+    chosen: PlanOptions,
+    *,
+    timing: bool,
+    two: tuple[str, str] | None,
+    hangs: bool,
     quiet: bool,
-) -> TimingProfile | None:
-    if problem.timing is None:
-        return None
+) -> _More:
+    """Timing, front and sensitivity; Ctrl-C leaves out what is not done, and the plan stays."""
+    told = _More()
+    if found.partial:
+        return told
+    try:
+        if hangs and problem.statistic.kind == "mean":
+            told = told._replace(sensitivity=_hanging(problem, child, found, draws, quiet))
+        if two is not None:
+            told = told._replace(front=_front(problem, child, draws, chosen, two, quiet))
+        if timing and problem.timing is not None:
+            told = told._replace(timing=_timed(problem, child, draws, quiet))
+    except KeyboardInterrupt:
+        console.warn("stopped: the plan is kept, what was being asked about it is left out")
+    return told
+
+
+def _timed(problem: PlanningProblem, child: Patient, draws: ParameterDraws | None, quiet: bool) -> TimingProfile:
     from ipex_pd.planning.timing import transplant_timing
 
-    if folder is not None:
-        found.save(folder.path)
     with console.progress("Timing", 1, quiet=quiet) as advance:
 
         def tell(done: int, total: int) -> None:
             advance(f"the day of the transplant, {done} of {total} parts", int(done == total))
 
         return interruptible(lambda: transplant_timing(child, goal=problem, draws=draws, progress=tell))
+
+
+def _front(
+    problem: PlanningProblem,
+    child: Patient,
+    draws: ParameterDraws | None,
+    chosen: PlanOptions,
+    two: tuple[str, str],
+    quiet: bool,
+) -> PlanFront:
+    from ipex_pd.planning.pareto import pareto_front
+
+    few = _fewer(problem)
+    with console.progress("Front", chosen.iterations, quiet=quiet) as advance:
+        return interruptible(
+            lambda: pareto_front(
+                child, goal=few, first=two[0], second=two[1], draws=draws, options=chosen, progress=_teller(advance)
+            )
+        )
+
+
+def _hanging(
+    problem: PlanningProblem, child: Patient, found: Plan, draws: ParameterDraws | None, quiet: bool
+) -> Sensitivity:
+    from ipex_pd.planning.optimise import question_for
+    from ipex_pd.planning.sensitivity import plan_sensitivity
+
+    with console.progress("Sensitivity", 1, quiet=quiet) as advance:
+        advance("what the plan hangs on", 0)
+        ensemble = question_for(child, _fewer(problem), draws, None).ensemble
+        return interruptible(lambda: plan_sensitivity(found, ensemble))
+
+
+def _fewer(problem: PlanningProblem) -> PlanningProblem:
+    """The same question to few members: enough for slopes and for the shape of a front."""
+    spec = problem.ensemble
+    few = {"children": min(spec.children, _FEW)} | ({} if spec.draws is None else {"draws": min(spec.draws, 2)})
+    return problem.model_copy(update={"ensemble": spec.model_copy(update=few)})
+
+
+def _two(front: str | None) -> tuple[str, str] | None:
+    if front is None:
+        return None
+    names = [name.strip() for name in front.split(",")]
+    if len(names) != 2:
+        raise UsageError(
+            f"`{front}` does not name two goals",
+            where="--front",
+            rule="A front is of two goals",
+            cure="Write for example `--front survival,steroid_dose`",
+        )
+    from ipex_pd.records.plan_goals import GOALS
+
+    for name in names:
+        if name not in GOALS:
+            raise UsageError(f"`{name}` is no goal", where="--front", rule=nearest_hint(name, GOALS))
+    return names[0], names[1]
 
 
 def _problem(plan: str, children: int | None) -> PlanningProblem:
@@ -231,31 +334,35 @@ def _checkpoint(out: Path | None, *, resume: bool) -> PlanCheckpoint | None:
         raise UsageError(f"`{file}` is no JSON ({error})", where="--resume", cure="Begin anew") from error
 
 
-def _deliver(
-    found: Plan, profile: TimingProfile | None, report: Path | None, folder: RunFolder | None, *, as_json: bool
-) -> None:
+def _keep(folder: RunFolder, found: Plan) -> None:
+    """Write the plan as soon as it is found."""
+    found.save(folder.path)
+    folder.written += ["regimen.yaml", "plan.json"]
+    folder.write("plan.txt", f"{found}\n")
+    for name in ("calendar", "values", "expected", "ranking"):
+        folder.write(f"{name}.csv", getattr(found, name).to_csv(index=False))
+
+
+def _deliver(found: Plan, more: _More, report: Path | None, folder: RunFolder | None, *, as_json: bool) -> None:
     from ipex_pd.report.plan_html import render_plan_report
 
-    page = render_plan_report(found, timing=profile) if report is not None or folder is not None else ""
+    page = ""
+    if report is not None or folder is not None:
+        page = render_plan_report(found, timing=more.timing, front=more.front, sensitivity=more.sensitivity)
+    told = {name: record for name, record in more._asdict().items() if record is not None}
     if folder is not None:
-        found.save(folder.path)
-        folder.written += ["regimen.yaml", "plan.json"]
-        folder.write("plan.txt", f"{found}\n")
-        for name in ("calendar", "values", "expected", "ranking"):
-            folder.write(f"{name}.csv", getattr(found, name).to_csv(index=False))
-        if profile is not None:
-            folder.write("timing.json", profile.to_json() + "\n")
+        for name, record in told.items():
+            folder.write(f"{name}.json", record.to_json() + "\n")
         folder.write("report.html", page)
         folder.finish("interrupted" if found.partial else "finished")
         console.say(f"The run is in {folder.path}.")
     if report is not None:
         write_report(report, page, folder)
     if as_json:
-        result = plain_json.loads(found.to_json())
-        if profile is not None:
-            result["timing"] = plain_json.loads(profile.to_json())
-        console.emit_json(result)
+        console.emit_json(
+            plain_json.loads(found.to_json())
+            | {name: plain_json.loads(record.to_json()) for name, record in told.items()}
+        )
         return
-    console.emit_text(str(found))
-    if profile is not None:
-        console.emit_text(str(profile))
+    for record in (found, *told.values()):
+        console.emit_text(f"{record}\n")

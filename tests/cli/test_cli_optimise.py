@@ -62,6 +62,7 @@ def test_the_page_has_its_sections_and_needs_nothing_from_outside(finished):
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads[:5] == ["In two minutes", "What was asked", "The plan", "What the plan is worth", "Exposure"]
     assert "How sure the optimum is" in heads
+    assert "What would change the decision" in heads
     assert heads[-1] == "This run"
     assert page.count("Research tool, not medical advice.") == 2
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)([^"']+)""", page) == []
@@ -86,7 +87,16 @@ def test_calendar_of_the_page_is_the_calendar_of_the_plan(finished):
 def test_resume_goes_on_from_what_was_searched(finished, capsys):
     checkpoint = json.loads((finished / "checkpoint.json").read_text())
     code = run(
-        ["optimise", str(finished.parent / "short.yaml"), *FEW, "--out", str(finished), "--resume", "--json"],
+        [
+            "optimise",
+            str(finished.parent / "short.yaml"),
+            *FEW,
+            "--no-sensitivity",
+            "--out",
+            str(finished),
+            "--resume",
+            "--json",
+        ],
     )
     told = json.loads(capsys.readouterr().out)
     assert code == 0
@@ -98,7 +108,7 @@ def test_resume_goes_on_from_what_was_searched(finished, capsys):
 def test_an_impossible_plan_says_what_stands_against_what(place, capsys):
     wish = "  - {endpoint: steroid_dose, most: 1 mg/kg, assumed: a test}\n"
     (place / "impossible.yaml").write_text(PLAN.replace("limits:\n", f"limits:\n{wish}"))
-    code = run(["optimise", str(place / "impossible.yaml"), *FEW, "--json"])
+    code = run(["optimise", str(place / "impossible.yaml"), *FEW, "--no-sensitivity", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert code == 1
     assert told["feasible"] is False
@@ -113,6 +123,8 @@ def test_an_impossible_plan_says_what_stands_against_what(place, capsys):
         (["optimise", "steroid_sparing_taper", "--patient", "nobody"], "nobody"),
         (["optimise", "steroid_sparing_taper", "--draws", "none.json"], "none.json"),
         (["optimise", "steroid_sparing_taper", "--algorithm", "magic"], "magic"),
+        (["optimise", "steroid_sparing_taper", "--front", "survival"], "two goals"),
+        (["optimise", "steroid_sparing_taper", "--front", "survival,steroids"], "steroid_dose"),
     ],
 )
 def test_wrong_input_ends_with_a_cure(arguments, message, capsys):

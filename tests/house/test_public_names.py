@@ -16,12 +16,15 @@ HEAVY = ("jax", "sympy", "pandas", "pint", "matplotlib", "scipy", "numpy")
 
 def test_public_list_is_pinned():
     assert ipex_pd.__all__ == [
+        "Ensemble",
         "IpexError",
+        "PlanOptions",
         "adaptive_dosing",
         "bootstrap",
         "catalogue",
         "compare",
         "compare_policies",
+        "decision_paths",
         "diagnose",
         "ensemble_of",
         "fisher_information",
@@ -39,6 +42,7 @@ def test_public_list_is_pinned():
         "optimal_stopping",
         "optimise_regimen",
         "pareto_front",
+        "plan_from_json",
         "plan_sensitivity",
         "prediction_intervals",
         "profile",

@@ -132,10 +132,25 @@ def _state(plan: Plan) -> tuple[str, str, str]:
         return "do-not-trust", "A limit is not kept", "see what stands against what, and by how much"
     if not plan.better:
         return "look", "No better than the start", "the regimen that the plan began from does as well or better"
+    lost = _survival_lost(plan)
+    if lost:
+        return "look", "Better by its goals, worse in survival", lost
     row = plan.value()
     if row["gain_low"] == row["gain_low"] and row["gain_low"] <= 0:
         return "look", "Perhaps better", "the interval of the gain over the start holds zero"
     return "trust", "Better than the start", "on children it was not made for, within all limits"
+
+
+def _survival_lost(plan: Plan) -> str:
+    """What the plan costs in lives where that is sure; empty otherwise."""
+    for row in plan.expected.to_dict("records"):
+        if row["endpoint"] == "survival" and row["regimen"] == PLAN and row["difference_high"] < 0:
+            low, high = (abs(100 * float(row[key])) for key in ("difference_high", "difference_low"))
+            return (
+                f"of 100 children {low:.2g} to {high:.2g} fewer live to the horizon than under the start; the weights of "
+                "the goals say that this is worth what it buys: think again"
+            )
+    return ""
 
 
 def summary_sentences(plan: Plan) -> list[str]:

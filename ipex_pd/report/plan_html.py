@@ -147,8 +147,8 @@ def _survival_lost(plan: Plan) -> str:
         if row["endpoint"] == "survival" and row["regimen"] == PLAN and row["difference_high"] < 0:
             low, high = (abs(100 * float(row[key])) for key in ("difference_high", "difference_low"))
             return (
-                f"of 100 children {low:.2g} to {high:.2g} fewer live to the horizon than under the start; the weights of "
-                "the goals say that this is worth what it buys: think again"
+                f"of 100 children {low:.2g} to {high:.2g} fewer live to the horizon than under the start; "
+                "the weights of the goals say that this is worth what it buys: think again"
             )
     return ""
 

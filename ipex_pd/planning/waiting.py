@@ -35,9 +35,9 @@ class Waiting:
 
     def __repr__(self) -> str:
         rows = [
-            f"  {row.offer}: {row.value:.4g} with {Fixed(row.best_day).in_words()}, {row.gain:+.3g} "
-            f"({row.gain_low:+.3g} to {row.gain_high:+.3g})"
-            for row in self.table.itertuples()
+            f"  {row['offer']}: {row['value']:.4g} with {Fixed(float(row['best_day'])).in_words()}, {row['gain']:+.3g} "
+            f"({row['gain_low']:+.3g} to {row['gain_high']:+.3g})"
+            for row in self.table.to_dict("records")
         ]
         return "\n".join([f"Waiting [{self.unit}], best {self.best}:", *rows])
 

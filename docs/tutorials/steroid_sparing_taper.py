@@ -114,6 +114,8 @@ def reading(plan: Plan) -> None:
     helped = "better" if plan.better else "not better"
     print(f"On {where} the plan is {helped} than the start: {row['gain']:+.4g}", end="")
     print(f" [{row['gain_low']:.3g}, {row['gain_high']:.3g}], in {row['share_better']:.0%} of the members.")
+    if row["gain_low"] <= 0.0 <= row["gain_high"]:
+        print("The interval holds zero: with so many children and draws the gain may be chance.")
     found = plan.optimality
     print(f"The condition of an optimum {'holds' if found.converged else 'does not hold'}; {found.agreement()}.")
     if not found.converged:

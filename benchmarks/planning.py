@@ -135,7 +135,7 @@ def _profiled(profile: dict[str, Any]) -> list[Figure]:
             profile["profile_s"],
             "s",
             Goal("at most", TIMING),
-            f"{len(days)} days between {min(days):g} and {max(days):g}, and never; best {profile['best']:g} "
+            f"{len(days)} days between {min(days):g} and {max(days):g}, and never; best of these {profile['best']:g} "
             f"({profile['low']:g} to {profile['high']:g}); compiled on {profile['warm_members']} members in "
             f"{profile['warm_s']:.0f} s; drawing the members took {profile['build_s']:.1f} s",
         ),

@@ -207,7 +207,7 @@ def timing_profile(children: int, draws: int, warm: int, days: list[float]) -> d
         "warm_s": compiled - built,
         "profile_s": done - compiled,
         "days": [float(day) for day in profile.days[:-1]],
-        "best": profile.optimum.day,
+        "best": profile.optimum.planned,
         "low": profile.optimum.low,
         "high": profile.optimum.high,
     }

@@ -70,6 +70,11 @@ class DiseaseParts:
         """What the cohort calls its children."""
         return tuple(str(name) for name in self.cohort.ids)
 
+    @property
+    def records(self) -> tuple[dict[str, np.ndarray], ...]:
+        """For each group, what its records [B, N] are: `TIME` [day] and `ENDPOINT`."""
+        return tuple(_labels(group) for group in self.groups)
+
 
 def disease_groups(
     problem: CohortProblem, cohort: CohortData | None = None, *, grading: Grading = GRADING
@@ -299,6 +304,13 @@ def audit(parts: DiseaseParts, theta: Array, eta: Array, *, grading: Grading = F
         size = np.where(_logarithmic(group), 1.0, np.maximum(np.abs(two), _SMALL))
         found[group.subjects] = np.where(group.mask, np.abs(one - two) / size, 0.0).max(axis=1)
     return found
+
+
+def _labels(group: Group) -> dict[str, np.ndarray]:
+    assert isinstance(group.predictor, DiseasePredictor)
+    names = np.array([*(endpoint.name for endpoint in group.predictor.endpoints), ""], object)
+    days, visit = np.asarray(group.inputs["days"]), np.asarray(group.inputs["visit"])
+    return {"TIME": np.take_along_axis(days, visit, 1), "ENDPOINT": names[np.asarray(group.inputs["endpoint"])]}
 
 
 def _logarithmic(group: Group) -> np.ndarray:

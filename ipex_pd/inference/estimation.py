@@ -252,7 +252,7 @@ def labels_of(bound: Bound, subjects: int) -> Labels:
     """How subjects and records are called: as in the data, or by number where there is only a bound without data."""
     if not isinstance(bound, BoundProblem):
         ids = subject_names(bound) or tuple(range(1, subjects + 1))
-        return Labels(ids, tuple({} for _ in bound.groups), {})
+        return Labels(ids, getattr(bound, "records", tuple({} for _ in bound.groups)), {})
     records = []
     for group, places, endpoints in zip(bound.groups, bound.places, bound.endpoints, strict=True):
         rows, times = np.zeros(places.shape, int), np.full(places.shape, np.nan)

@@ -92,3 +92,13 @@ def test_what_made_the_data_lies_within_what_the_estimates_allow(found):
         row = rows[name]
         assert abs(np.log(row["estimate"] / value)) < 4 * row["se"] / row["estimate"], name
     assert abs(rows["function_shift"]["estimate"]) < 4 * rows["function_shift"]["se"]
+
+
+def test_records_are_told_by_day_and_endpoint(parts, found):
+    told = found.sdtab
+    own = told[told["ENDPOINT"] == "ige"]
+    table = parts.cohort.table[parts.cohort.table["measurement"] == "ige"]
+    ids = [str(parts.cohort.ids[child]) for child in table["child"]]
+    expected = sorted(zip(ids, table["day"], np.round(np.log(table["value"]), 9), strict=True))
+    assert sorted(zip(own["ID"].astype(str), own["TIME"], np.round(own["DV"], 9), strict=True)) == expected
+    assert set(told["ENDPOINT"]) == set(parts.problem.endpoints)

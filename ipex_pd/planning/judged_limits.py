@@ -128,7 +128,7 @@ def _trough(
     ends = [f"at least {low:g}"] * (low > 0) + [f"at most {high:g}"] * math.isfinite(high)
     words = f"trough of {limit.drug} {' and '.join(ends)} {unit}"
     if not len(days):
-        return JudgedLimit(line, f"{words} (no dose on the sampled days)", unit, low if low > 0 else 0.0, low, high)
+        return _none_sampled(line, limit, f"{words} (no dose on the sampled days)", unit, (low, high))
     if limit.share is not None:
         inside = ((levels >= low) & (levels <= high)).mean(1)
         return JudgedLimit(
@@ -143,6 +143,15 @@ def _trough(
     means = weights @ np.nan_to_num(levels) / weights.sum()
     outside = np.maximum(low - means, means - high)
     return JudgedLimit(line, f"{words}, mean on every day", unit, float(means[np.argmax(outside)]), low, high)
+
+
+def _none_sampled(line: int, limit: TroughLimit, words: str, unit: str, window: tuple[float, float]) -> JudgedLimit:
+    """A drug that is not given on any sampled day misses a window with a lower end, and keeps an upper end."""
+    low, high = window
+    if limit.share is None:
+        return JudgedLimit(line, words, unit, 0.0, low, high)
+    share = 0.0 if low > 0 else 1.0
+    return JudgedLimit(line, f"{words} in {limit.share:.0%}", "fraction", share, limit.share, math.inf, limit.share)
 
 
 def _endpoint(

@@ -109,8 +109,7 @@ class LimitQuantity:
         if self.kind == "trough share":
             own = self._own(course)
             inside = (own.levels >= self.low) & (own.levels <= self.high)
-            counted = jnp.where(own.counts > 0, weights, 0.0)
-            return jnp.sum(inside * counted) / jnp.maximum(jnp.sum(counted), 1e-12)
+            return self._share(inside, jnp.where(own.counts > 0, weights, 0.0))
         if self.kind in ("lowest trough", "highest trough"):
             daily, there = self._daily_means(course, weights)
             lowest, highest = jnp.where(there, daily, jnp.inf).min(), jnp.where(there, daily, 0.0).max()
@@ -137,12 +136,17 @@ class LimitQuantity:
                 inside = inside * smooth.softly_above(level, float(np.log(self.low)), edge)
             if np.isfinite(self.high):
                 inside = inside * smooth.softly_below(level, float(np.log(self.high)), edge)
-            counted = own.counts * weights
-            return jnp.sum(inside * counted) / jnp.maximum(jnp.sum(counted), 1e-12)
+            return self._share(inside, own.counts * weights)
         daily, there = self._daily_means(course, weights)
         if self.kind == "lowest trough":
             return -smooth.soft_largest(-daily, LARGEST_WIDTH * width * self.lower, there)
         return smooth.soft_largest(daily, LARGEST_WIDTH * width * self.upper, there)
+
+    def _share(self, inside: Array, counted: Array) -> Array:
+        """Share of what is counted; a drug given on no sampled day misses a lower end, and keeps an upper one."""
+        total = jnp.sum(counted)
+        share = jnp.sum(inside * counted) / jnp.maximum(total, 1e-12)
+        return jnp.where(total > 0, share, 0.0 if self.low > 0 else 1.0)
 
     def _daily_means(self, course: Course, weights: Array) -> tuple[Array, Array]:
         """[K] mean level of the members on each day, and whether any is counted."""

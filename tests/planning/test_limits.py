@@ -1,5 +1,6 @@
 """Limits of a plan as numbers, on courses made by hand: shares, daily means, largest doses, endpoints."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,6 +65,16 @@ def test_a_drug_that_has_been_stopped_is_not_counted_and_one_never_given_keeps_n
     assert float(share.exact(course(stopped), WEIGHTS, 1.0)) == pytest.approx((0.25 + 1.0) / 2)
     for number in (share.exact, share.value):
         assert float(number(course(jnp.zeros((3, 3))), WEIGHTS, 1.0)) == 0.0
+
+
+def test_a_drug_given_on_no_sampled_day_keeps_an_upper_end():
+    (share,) = limits({"trough": "tacrolimus", "high": "10 ng/mL", "days": [7, 14, 21], "share": 0.9})
+    for number in (share.exact, share.value):
+        assert float(number(course(jnp.zeros((3, 3))), WEIGHTS, 1.0)) == 1.0
+    some = jnp.asarray(np.array([[0.0] * 3, [0.0] * 3, [1.0, 1.0, 1.0]]))
+    assert float(share.exact(course(some), WEIGHTS, 1.0)) == pytest.approx(1.0)
+    slopes = jax.grad(lambda counts: share.value(course(counts), WEIGHTS, 1.0))(jnp.zeros((3, 3)))
+    assert np.isfinite(slopes).all()
 
 
 def test_daily_means_of_the_members():

@@ -1,6 +1,5 @@
 """Judging regimens: intervals over crossed samples, and limits as a simulation keeps them."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,7 +143,7 @@ def test_limits_are_kept_as_they_are_written(regimen):
     assert (endpoint.value, endpoint.met) == (0.75, True)
 
 
-def test_a_drug_that_is_over_has_no_troughs():
+def test_a_drug_that_is_over_misses_its_window_and_keeps_an_upper_end():
     dose = {
         "drug": "tacrolimus",
         "amount": "1 mg",
@@ -158,5 +157,10 @@ def test_a_drug_that_is_over_has_no_troughs():
     assert sample_times(asked, short).size == 0
     (found,) = judged_limits(asked, simulation([1.0, 1.0], [0.1, 0.1]), short, np.array([0.5, 0.5]))
     assert "no dose on the sampled days" in found.label
-    assert found.met
-    assert math.isfinite(found.value)
+    assert (found.value, found.low, found.met) == (0.0, 0.9, False)
+    # the same window of the mean, and windows that only have an upper end
+    window = {name: end for name, end in LIMITS[0].items() if name != "share"}
+    upper = {name: end for name, end in LIMITS[0].items() if name != "low"}
+    asked = problem(limits=[window, upper, LIMITS[1]])
+    met = [one.met for one in judged_limits(asked, simulation([1.0, 1.0], [0.1, 0.1]), short, np.array([0.5, 0.5]))]
+    assert met == [False, True, True]

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ipex_pd.errors import RecordError
 from ipex_pd.planning.plain import as_json
 
@@ -76,6 +78,8 @@ def checkpoint_from_json(text: str) -> PlanCheckpoint:
 def question_of(problem: PlanningProblem, ensemble: Ensemble) -> str:
     """Fingerprint of a problem and its members."""
     population = ensemble.population
+    drawn = {**population.typical, **(getattr(population, "drawn", None) or {})}
     parts: list[Any] = [problem.as_data(), population.labels, population.seed, ensemble.weights.tolist(), ensemble.kind]
+    parts.append({name: np.asarray(values).tolist() for name, values in drawn.items()})
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from ipex_pd.cli.console import Advance
 from ipex_pd.cli.runs import RunFolder
 
 if TYPE_CHECKING:
+    from ipex_pd.inference.profiles import Profiles
     from ipex_pd.inference.resampling import Bootstrap, Replicate
     from ipex_pd.inference.results import Fit
     from ipex_pd.records.draws import ParameterDraws
@@ -50,7 +52,7 @@ class Ended:
 
     Attributes:
         text: for people.
-        tables: file -> CSV text; `parameters.csv` has the intervals.
+        tables: file -> its text; `parameters.csv` has the intervals.
         details: of the method, for JSON.
         draws: the ensemble; None with profiles.
         remarks: what speaks against it.
@@ -170,12 +172,26 @@ def _profile(fit: Fit, asked: Asked, folder: RunFolder, advance: Advance) -> End
     points = pd.concat([one.points.assign(profiled=one.name) for one in found.profiles], ignore_index=True)
     return Ended(
         text=str(found),
-        tables={"parameters.csv": found.parameters.to_csv(index=False), "points.csv": points.to_csv(index=False)},
+        tables={
+            "parameters.csv": found.parameters.to_csv(index=False),
+            "points.csv": points.to_csv(index=False),
+            **_pictures(found),
+        },
         details={"parameters": found.parameters.to_dict("records"), "rise": found.rise},
         draws=None,
         remarks=found.remarks,
         interrupted=found.interrupted,
     )
+
+
+def _pictures(found: Profiles) -> dict[str, str]:
+    """File -> SVG, one a parameter."""
+    from ipex_pd.report.figures import to_svg
+    from ipex_pd.report.profile_figures import profile_figures
+
+    drawn = zip(found.profiles, profile_figures(found), strict=True)
+    names = {one.name: f"plots/{re.sub(r'[^A-Za-z0-9_]+', '_', one.name).strip('_')}.svg" for one in found.profiles}
+    return {names[one.name]: to_svg(figure, names[one.name]) for one, (_, figure) in drawn}
 
 
 def _covariance(fit: Fit, asked: Asked, folder: RunFolder, advance: Advance) -> Ended:

@@ -92,6 +92,8 @@ def test_profile_of_one_parameter_has_both_ends(fitted, capsys):
     points = pd.read_csv(fitted / "profile" / "points.csv")
     assert points.rise.max() > 3.84 - 0.01
     assert not (fitted / "profile" / "draws.csv").exists()
+    (picture,) = (fitted / "profile" / "plots").glob("*.svg")
+    assert picture.read_text().startswith("<svg")
 
 
 def test_draws_from_the_covariance_have_its_spread(fitted, capsys):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ipex_pd.report.fit_axes import OBSERVED, panel
 
@@ -19,9 +20,9 @@ _ABOVE = 2.0
 def profile_figures(found: Profiles) -> list[tuple[str, Figure]]:
     """A figure a parameter, with its text alternative.
 
-    Dots are the rise of the objective, minimised over all other parameters; between them its signed root, which is nearly
-    linear, is joined. The dashed line is the rise at the ends of the interval, which are marked; a line that stays below it
-    on one side is a parameter that the data do not bound there.
+    Dots are the rise of the objective, minimised over all other parameters; between them its signed root, which is
+    nearly linear, is joined. The dashed line is the rise at the ends of the interval, which are marked; a line that
+    stays below it on one side is a parameter that the data do not bound there.
 
     Args:
         found: what `profile` returned.
@@ -42,6 +43,7 @@ def _figure(one: Profile, rise: float, level: float) -> tuple[str, Figure]:
     for end in (one.low, one.high):
         if end.outcome == "found" and math.isfinite(end.value):
             axes.plot([end.value], [rise], "|", color="#111111", markersize=12)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(min(0.0, float(np.min(rises, initial=0.0))), _ABOVE * rise)
     ends = f"{level:.0%} interval: {one.low.text}; {one.high.text}"
     return f"Likelihood profile of {one.name}; {ends}", figure

@@ -1,7 +1,8 @@
 """optimise_regimen(): the best prescribable regimen for a goal within its limits, over an ensemble of what may be true.
 
 For every combination of enumerated choices (drug, interval, conditioning, donor): searches from several starts over the
-free doses and days with exact gradients, smoothing narrowed in stages; then prescribable doses by a local search.
+free doses and days with exact gradients, smoothing narrowed in stages. In large ensembles these go on a few members
+(scouts), and the best of them on all members; then prescribable doses by a local search.
 What is chosen is judged by simulation, in sample and on fresh members, beside the start and the standard regimens.
 
 ```python
@@ -27,14 +28,15 @@ from ipex_pd.numerics.constrained_limits import Array
 from ipex_pd.planning.conflicts import Conflicts, find_conflicts
 from ipex_pd.planning.ensemble import Ensemble, ensemble_of
 from ipex_pd.planning.objective import PlanObjective
+from ipex_pd.planning.optimise_scouts import scouts_of
 from ipex_pd.planning.optimise_search import (
     FEASIBLE,
     PlanOptions,
     SearchEnd,
     Searcher,
     Told,
-    best_end,
     choice_name,
+    distinct_ends,
 )
 from ipex_pd.planning.plan import Plan
 from ipex_pd.planning.plan_assembly import Candidate, Question, assemble_plan
@@ -113,6 +115,7 @@ class _Run:
     checkpoint: Callable[[PlanCheckpoint], None] | None
     resumed: PlanCheckpoint | None = None
     interrupted: bool = False
+    scouts: Ensemble | None = None
     notes: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -122,6 +125,7 @@ class _Run:
     def plan(self) -> Plan:
         """All combinations, the best of them rounded and judged."""
         every = combinations(self.question.problem)
+        self._muster(every[0])
         searched, ranked = self._screened(every)
         candidates: list[Candidate] = []
         for combination in searched:
@@ -133,10 +137,11 @@ class _Run:
                 self.interrupted = True
             if self.interrupted:
                 break
-        evaluated = sum(c.searcher.evaluations for c in candidates)
         found = [c for c in candidates if c.ends]
-        for candidate in sorted(found, key=_order)[: self.options.finalists]:
+        for candidate in self._finalists(found):
             self._rounded(candidate)
+        searchers = [s for c in (*candidates, *ranked) for s in (c.searcher, c.on_all) if s is not None]
+        evaluated = sum(s.evaluations for s in searchers)
         conflicts = None if any(c.feasible for c in found) else self._conflicts(candidates)
         return assemble_plan(
             self.question,
@@ -149,6 +154,76 @@ class _Run:
             partial=self.interrupted,
             settings={"seconds": round(time.monotonic() - self.began, 1), "evaluations": evaluated},
         )
+
+    def _muster(self, first: Combination) -> None:
+        """Choose the scouts, by how all members do under the regimen to begin from."""
+        everyone = self.question.ensemble
+        if len(everyone) <= self.options.scouts:
+            return
+        searcher = self._searcher(first, everyone)
+        starts = starts_of(searcher.template, 1, self.options.seed)
+        values = searcher.objective.told(starts[0].x).members if starts else np.zeros(len(everyone))
+        self.scouts = scouts_of(everyone, values, self.options.scouts, self.question.problem.statistic)
+
+    def _finalists(self, found: list[Candidate]) -> list[Candidate]:
+        """The best combinations, searched on all members; after an interrupt as many as are ready."""
+        best = sorted(found, key=_order)[: self.options.finalists]
+        if self.scouts is None:
+            return best
+        for number, candidate in enumerate(best):
+            if self.interrupted and number:
+                break
+            try:
+                self._on_all(candidate)
+            except KeyboardInterrupt:
+                if self.interrupted:
+                    raise
+                self.interrupted = True
+                if not any(c.polished for c in best):
+                    self._on_all(candidate)
+        return [c for c in best if c.polished]
+
+    def _on_all(self, candidate: Candidate) -> None:
+        """Search on all members from the best ends of the scouts, and from the start where that is better."""
+        template, name = candidate.template, candidate.searcher.name
+        full = Searcher(name, template, self._objective(template, self.question.ensemble), self.options, self.told)
+        candidate.on_all = full
+        begin = [(e.start, e.x) for e in distinct_ends(candidate.ends, template.upper - template.lower)]
+        known = () if self.resumed is None else self.resumed.searches.get(_on_all_name(name), ())
+        if known:
+            begin = [(done.start, np.array(done.x)) for done in known]
+        for label, x in begin:
+            self._polished(candidate, full, label, x)
+        if not candidate.polished:
+            candidate.polished.append(full.standing(candidate.best))
+            self.notes.append(
+                f"interrupted before the search on all members: optimality is that of {len(self.scouts or ())} of them"
+            )
+        start = starts_of(template, 1, self.options.seed)[0]
+        at = None if self.interrupted else full.objective.told(start.x)
+        if at is None or full.violation(start.x, at.limits) > FEASIBLE:
+            return
+        if not candidate.best.feasible or at.value > candidate.best.value:
+            self.notes.append("on all members the start is better than what the scouts found: searched from there too")
+            self._polished(candidate, full, start.name, start.x)
+
+    def _polished(self, candidate: Candidate, full: Searcher, label: str, x: Array) -> None:
+        if self.interrupted:
+            return
+        try:
+            end = full.polished(label, x)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return
+        candidate.polished.append(end)
+        self.interrupted |= end.minimum.interrupted
+        if not self.interrupted:
+            self._keep(_on_all_name(full.name), end)
+
+    def _keep(self, name: str, end: SearchEnd) -> None:
+        self.done = self.done.with_end(name, end)
+        if self.checkpoint is not None:
+            self.checkpoint(self.done)
 
     def _screened(self, every: tuple[Combination, ...]) -> tuple[list[Combination], list[Candidate]]:
         """The combinations to search in full, and the others as a short search left them."""
@@ -169,18 +244,18 @@ class _Run:
         self.interrupted |= any(end.minimum.interrupted for end in ends)
         return Candidate(combination, searcher, ends, searched=False)
 
-    def _searcher(self, combination: Combination) -> Searcher:
+    def _searcher(self, combination: Combination, members: Ensemble | None = None) -> Searcher:
+        """On the scouts where there are any, or on given members."""
         question, name = self.question, choice_name(combination.choices)
         template = template_for(question.problem, combination.regimen, question.size, question.patient)
-        objective = PlanObjective(
-            question.problem,
-            question.ensemble,
-            template,
-            width=self.options.widths[-1],
-            threads=self.options.threads,
-        )
+        objective = self._objective(template, members or self.scouts or question.ensemble)
         self.notes.extend(template.notes)
-        return Searcher(name, template, objective, self.options, self.told)
+        scouting = self.scouts is not None
+        return Searcher(name, template, objective, self.options, self.told, scouting=scouting)
+
+    def _objective(self, template: Template, members: Ensemble) -> PlanObjective:
+        width, threads = self.options.widths[-1], self.options.threads
+        return PlanObjective(self.question.problem, members, template, width=width, threads=threads)
 
     def _candidate(self, combination: Combination) -> Candidate:
         searcher = self._searcher(combination)
@@ -199,9 +274,7 @@ class _Run:
             if end.minimum.interrupted:
                 self.interrupted = True
                 break
-            self.done = self.done.with_end(searcher.name, end)
-            if self.checkpoint is not None:
-                self.checkpoint(self.done)
+            self._keep(searcher.name, end)
         return candidate
 
     def _starts(self, searcher: Searcher) -> tuple[PlanStart, ...]:
@@ -215,17 +288,10 @@ class _Run:
 
     def _rounded(self, candidate: Candidate) -> None:
         """The best end of a combination as prescribable doses, by a local search that keeps the exact limits."""
-        question, end = self.question, candidate.best
-        whole, at = candidate.template.sized(end.x)
-        objective = candidate.searcher.objective
+        whole, at = candidate.template.sized(candidate.best.x)
+        objective = candidate.final.objective
         if whole is not candidate.template:
-            objective = PlanObjective(
-                question.problem,
-                question.ensemble,
-                whole,
-                width=self.options.widths[-1],
-                threads=self.options.threads,
-            )
+            objective = self._objective(whole, self.question.ensemble)
         searcher = Searcher(candidate.searcher.name, whole, objective, self.options, self.told)
 
         def value(x: Array) -> tuple[float, float]:
@@ -246,8 +312,9 @@ class _Run:
         """What contradicts what, in the combination that comes nearest to its limits."""
         if self.interrupted:
             return None
-        nearest = min(candidates, key=lambda c: c.best.violation if c.ends else np.inf)
-        searcher, template = nearest.searcher, nearest.template
+        ready = [c for c in candidates if c.polished] or candidates
+        nearest = min(ready, key=lambda c: c.best.violation if c.ends else np.inf)
+        searcher, template = nearest.final, nearest.template
 
         def step(done: ConstrainedStep) -> None:
             if self.told is not None:
@@ -269,8 +336,12 @@ def _order(candidate: Candidate) -> tuple[bool, float]:
     """Feasible combinations by value, then others by violation."""
     if not candidate.ends:
         return True, np.inf
-    best: SearchEnd = best_end(candidate.ends)
+    best = candidate.best
     return not best.feasible, -best.value if best.feasible else best.violation
+
+
+def _on_all_name(name: str) -> str:
+    return f"{name}, all members"
 
 
 def template_for(problem: PlanningProblem, regimen: Regimen, size: Size | None, patient: Patient | None) -> Template:

@@ -29,6 +29,11 @@ Told = Callable[[str, int, float, float], None]
 FEASIBLE = 1e-4
 """Overstepping of a limit, in units of the limit, that a search counts as none."""
 
+NEARLY = 0.03
+"""Part of the size of the goal within which the second of two optima of scouts is searched on all members too."""
+APART = 0.1
+"""Part of the range of a quantity by which such optima differ."""
+
 
 @dataclass(frozen=True)
 class PlanOptions:
@@ -38,11 +43,15 @@ class PlanOptions:
         starts: searches of each combination of choices, the start regimen first.
         seed: of random starts and of resampling.
         algorithm: one of `numerics.constrained.CONSTRAINED`.
-        iterations: the most steps of each search.
+        iterations: the most steps of each search from a start.
         widths: scales of the smoothing, one stage each; the last is that of the reported values.
         gradient: projected gradient, relative to the start's, that counts as zero.
         screen: combinations searched in full; more are ranked first by a short search of each, and that is said.
-        finalists: combinations whose rounded plans are judged by simulation before one is chosen.
+        scouts: members on whom starts and combinations are compared, where the ensemble has more; the best ends are
+            then searched on all members.
+        polish: the most steps of the search on all members from an end of the scouts.
+        finalists: combinations that are searched on all members, and whose rounded plans are judged by simulation
+            before one is chosen.
         neighbours: the most neighbours that rounding tries.
         threads: chunks of members that are solved at a time.
     """
@@ -50,16 +59,19 @@ class PlanOptions:
     starts: int = 3
     seed: int = 1
     algorithm: ConstrainedAlgorithm = "slsqp"
-    iterations: int = 60
+    iterations: int = 40
     widths: tuple[float, ...] = (4.0, 1.0)
     gradient: float = 1e-3
     screen: int = 4
+    scouts: int = 16
+    polish: int = 15
     finalists: int = 2
     neighbours: int = 60
     threads: int = 2
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("starts", "iterations", "screen", "finalists", "threads")}
+        positive = ("starts", "iterations", "screen", "scouts", "polish", "finalists", "threads")
+        counts = {name: getattr(self, name) for name in positive}
         low = [name for name, count in counts.items() if count < 1]
         if low:
             raise UsageError(f"`{low[0]}` is {counts[low[0]]}", code="plan.options", rule="It is one or more")
@@ -110,6 +122,7 @@ class Searcher:
         objective: at the last width.
         options: of the search.
         told: progress(name, iteration, objective, violation).
+        scouting: whether ends are searched on elsewhere; such searches need not go to the last digit.
         evaluations: so far.
     """
 
@@ -118,6 +131,7 @@ class Searcher:
     objective: PlanObjective
     options: PlanOptions
     told: Told | None = None
+    scouting: bool = False
     evaluations: int = 0
     _last: tuple[bytes, float, Evaluated] | None = field(default=None, repr=False)
 
@@ -149,9 +163,10 @@ class Searcher:
         found: ConstrainedMinimum | None = None
         for number, width in enumerate(stages):
             last = number == len(stages) - 1
+            loose, least = (30, 1e-5) if not last else (10, 1e-6) if self.scouting else (1, 1e-9)
             stopping = ConstrainedStopping(
-                gradient=self.options.gradient if last else 30 * self.options.gradient,
-                decrease=1e-9 if last else 1e-5,
+                gradient=loose * self.options.gradient,
+                decrease=least,
                 violation=FEASIBLE,
                 iterations=self.options.iterations if last else max(1, self.options.iterations // 4),
             )
@@ -169,6 +184,21 @@ class Searcher:
                 break
         assert found is not None
         return SearchEnd(start.name, x, -found.value, found, began)
+
+    def polished(self, label: str, x: Array) -> SearchEnd:
+        """A search on from where a search on other members ended, at the last width."""
+        stopping = ConstrainedStopping(
+            gradient=self.options.gradient, decrease=1e-9, violation=FEASIBLE, iterations=self.options.polish
+        )
+        found = self._stage(f"{label}, all members", x, self.options.widths[-1], stopping)
+        began = -found.trace[0].value if found.trace else float("nan")
+        return SearchEnd(label, found.x, -found.value, found, began)
+
+    def standing(self, end: SearchEnd) -> SearchEnd:
+        """An end of a search on other members, with goal and violation on these; its optimality stays that of them."""
+        at = self.objective.told(end.x)
+        kept = replace(end.minimum, value=-at.value, violation=self.violation(end.x, at.limits), interrupted=True)
+        return replace(end, value=at.value, minimum=replace(kept, converged=False))
 
     def roughly(self, start: PlanStart, iterations: int = 6) -> SearchEnd:
         """A short search at the last width, to rank combinations."""
@@ -228,6 +258,25 @@ def best_end(ends: list[SearchEnd]) -> SearchEnd:
     for end in ends[1:]:
         best = end if better(end, best) else best
     return best
+
+
+def distinct_ends(ends: list[SearchEnd], width: Array) -> list[SearchEnd]:
+    """The best end, and the next one of nearly the same value that is another schedule, if there is one.
+
+    Args:
+        ends: of the searches of a combination.
+        width: [n] ranges of the quantities.
+    """
+    best = best_end(ends)
+    size = max(abs(best.value), best.value - ends[0].began, 1e-12)
+    others = [
+        end
+        for end in ends
+        if end.feasible == best.feasible
+        and best.value - end.value <= NEARLY * size
+        and float((np.abs(end.x - best.x) / np.where(width > 0, width, 1.0)).max(initial=0.0)) > APART
+    ]
+    return [best, best_end(others)] if others else [best]
 
 
 def choice_name(choices: Mapping[str, str]) -> str:

@@ -120,8 +120,10 @@ class PlanOptimality:
         violation: largest overstepping of a limit, in its unit.
         outcome: why the search ended.
         active: limits and bounds it leans on.
-        starts: all searches of the chosen combination.
+        starts: all searches of the chosen combination, on the scouts where there are any.
         size: of the goal: the larger of its value and its gain over the start regimen, by which optima are compared.
+        members: on whom all but `starts` was found.
+        scouts: members on whom `starts` were searched; 0 where on all.
     """
 
     projected_gradient: float
@@ -132,6 +134,8 @@ class PlanOptimality:
     active: tuple[ActiveLimit, ...]
     starts: tuple[StartOutcome, ...]
     size: float = 0.0
+    members: int = 0
+    scouts: int = 0
 
     @property
     def spread(self) -> float:
@@ -153,6 +157,8 @@ class PlanOptimality:
         size = max(self.size, abs(best), 1e-12)
         same = [s for s in found if best - s.value <= SAME * size]
         words = f"the same optimum from {len(same)} of {len(self.starts)} starts within {SAME:.0%}"
+        if self.scouts:
+            words += f", compared on {self.scouts} of {self.members} members; from the best on all of them"
         others = sorted({float(f"{s.value:.4g}") for s in found if s not in same}, reverse=True)
         apart = max((s.distance for s in same), default=0.0)
         if apart > 0.1 and len(same) > 1:
@@ -207,7 +213,8 @@ class Plan:
         limits: of the plan.
         optimality: of the search.
         rounding: what prescribable doses cost.
-        ranking: a row a combination of choices: choices, value, violation, searched, converged.
+        ranking: a row a combination of choices: choices, value, violation, searched, converged, members (on whom the
+            value was found; those on all members first).
         conflicts: why no plan keeps all limits; None where one does.
         expected: a row an endpoint and candidate: endpoint, label, unit, better, regimen, mean, low, high (5 and 95 %
             of members), difference, difference_low, difference_high (mean of the paired difference to the start with

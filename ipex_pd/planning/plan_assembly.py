@@ -67,8 +67,10 @@ class Candidate:
 
     Attributes:
         combination: the choices and the regimen to begin from.
-        searcher: with its template and objective.
+        searcher: with its template and objective, on the scouts where there are any.
         ends: of the searches; empty where no start keeps the linear limits.
+        on_all, polished: the search on all members and its ends; None and empty where there are no scouts, or others
+            were better.
         searched: in full, or only shortly.
         whole, rounded, at: the template in mg, the prescribable point, and the smooth goal there; None before rounding.
         bounded: the limits at the prescribable point; amounts in mg can take limits from the doses to the simulation.
@@ -78,6 +80,8 @@ class Candidate:
     searcher: Searcher
     ends: list[SearchEnd]
     searched: bool
+    on_all: Searcher | None = None
+    polished: list[SearchEnd] = field(default_factory=list)
     whole: Template | None = None
     rounded: Rounded | None = None
     at: Evaluated | None = None
@@ -90,13 +94,23 @@ class Candidate:
 
     @property
     def best(self) -> SearchEnd:
-        """The best end."""
-        return best_end(self.ends)
+        """The best end, of those on all members where there are any."""
+        return best_end(self.polished or self.ends)
+
+    @property
+    def final(self) -> Searcher:
+        """The searcher that found the best end."""
+        return self.on_all if self.on_all is not None else self.searcher
+
+    @property
+    def members(self) -> int:
+        """On how many members the best end was found."""
+        return len(self.final.objective.ensemble)
 
     @property
     def feasible(self) -> bool:
         """Whether an end keeps all limits."""
-        return any(end.feasible for end in self.ends)
+        return any(end.feasible for end in self.polished or self.ends)
 
     def prescribed(self, name: str) -> Regimen:
         """The prescribable regimen under a name."""
@@ -281,7 +295,7 @@ def _limit(label: str, unit: str, how: str, value: float, low: float, high: floa
 
 
 def _optimality(chosen: Candidate) -> PlanOptimality:
-    best = chosen.best
+    best, scouted = chosen.best, best_end(chosen.ends)
     template = chosen.template
     units = dict(zip(template.names, template.units, strict=True))
     units |= {quantity.label: quantity.unit for quantity in chosen.searcher.objective.limits}
@@ -298,7 +312,7 @@ def _optimality(chosen: Candidate) -> PlanOptimality:
             outcome=end.minimum.outcome,
             iterations=end.minimum.iterations,
             evaluations=end.minimum.evaluations,
-            distance=float((np.abs(end.x - best.x) / width).max(initial=0.0)),
+            distance=float((np.abs(end.x - scouted.x) / width).max(initial=0.0)),
         )
         for end in chosen.ends
     )
@@ -310,7 +324,9 @@ def _optimality(chosen: Candidate) -> PlanOptimality:
         outcome=best.minimum.outcome,
         active=active,
         starts=starts,
-        size=float(np.nanmax([abs(best.value), best.value - chosen.ends[0].began])),
+        size=float(np.nanmax([abs(scouted.value), scouted.value - chosen.ends[0].began])),
+        members=chosen.members,
+        scouts=len(chosen.searcher.objective.ensemble) if chosen.polished else 0,
     )
 
 
@@ -342,10 +358,11 @@ def _ranking(candidates: list[Candidate], others: list[Candidate]) -> pd.DataFra
                 "feasible": best is not None and best.feasible,
                 "searched": candidate.searched,
                 "converged": best is not None and best.minimum.converged,
+                "members": candidate.members,
             }
         )
     table = pd.DataFrame(rows)
-    return table.sort_values(["feasible", "value"], ascending=False, ignore_index=True)
+    return table.sort_values(["members", "feasible", "value"], ascending=False, ignore_index=True)
 
 
 def _expected(question: Question, table: _Table, seed: int) -> pd.DataFrame:

@@ -157,6 +157,60 @@ def test_an_interrupt_plans_with_the_best_so_far_and_goes_on_later(child):
     assert "the plan, middle of the bounds" in names
 
 
+SCOUTED = replace(OPTIONS, starts=2, scouts=2, neighbours=6)
+FIVE = {"children": 5, "draws": 1, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def scouted(child):
+    return optimise_regimen(child, goal=problem(ensemble=FIVE), options=SCOUTED)
+
+
+def test_scouts_lead_to_the_optimum_of_all_members(scouted, child):
+    everyone = optimise_regimen(child, goal=problem(ensemble=FIVE), options=replace(SCOUTED, scouts=5, starts=1))
+    assert scouted.optimality.converged
+    assert (scouted.optimality.members, scouted.optimality.scouts) == (5, 2)
+    assert (everyone.optimality.members, everyone.optimality.scouts) == (5, 0)
+    assert scouted.rounding.before == pytest.approx(everyone.rounding.before, rel=1e-4)
+    assert "compared on 2 of 5 members" in repr(scouted)
+    assert scouted.ranking["members"].tolist() == [5]
+    # scouts are other members: what they have of the goal is another number
+    assert abs(scouted.optimality.starts[0].value - scouted.rounding.before) > 1e-6
+
+
+def test_an_interrupt_among_scouts_is_judged_on_all_members(scouted, child):
+    def stop(name, iteration, value, violation):
+        if name == "the plan, middle of the bounds" and iteration == 1:
+            raise KeyboardInterrupt
+
+    found = optimise_regimen(child, goal=problem(ensemble=FIVE), options=SCOUTED, progress=stop)
+    assert found.partial
+    assert found.optimality.members == 5
+    assert not found.optimality.converged
+    assert any("interrupted before the search on all members" in note for note in found.notes)
+    assert len(found.judgements["plan"].members) == 5
+    assert found.value()["inside"] == pytest.approx(found.rounding.after, abs=2e-3)
+
+
+def test_an_interrupt_on_all_members_keeps_what_scouts_found_and_goes_on_later(scouted, child):
+    kept, names = [], []
+
+    def stop(name, iteration, value, violation):
+        if name.endswith("all members") and iteration == 0:
+            raise KeyboardInterrupt
+
+    goal = problem(ensemble=FIVE)
+    found = optimise_regimen(child, goal=goal, options=SCOUTED, progress=stop, checkpoint=kept.append)
+    assert found.partial
+    assert len(kept[-1].searches["the plan"]) == 2
+    again = optimise_regimen(
+        child, goal=goal, options=SCOUTED, progress=lambda name, *_: names.append(name), resume=kept[-1]
+    )
+    assert not again.partial
+    assert "the plan, the start regimen, all members" in names or "the plan, middle of the bounds, all members" in names
+    assert again.rounding.before == pytest.approx(scouted.rounding.before, rel=1e-4)
+
+
 def test_a_limit_that_no_plan_keeps_is_named(child):
     impossible = [*PROBLEM["limits"], {"endpoint": "oi_score", "most": 0.001}]
     found = optimise_regimen(child, goal=problem(limits=impossible), options=replace(OPTIONS, starts=1))

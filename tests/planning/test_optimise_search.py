@@ -56,6 +56,9 @@ class Exposure:
     def sharpened(self, width):
         return replace(self, width=width)
 
+    def told(self, x):
+        return self.evaluate(x)
+
     def evaluate(self, x):
         away = x - np.array(self.wish) - 0.01 * (self.width - 1.0)
         mean = np.array([x.mean()])
@@ -125,6 +128,20 @@ def test_an_interrupt_ends_the_stages_and_keeps_the_best():
     end = searcher.search(PlanStart(START, np.array([6.0, 4.0, 1.0]), 0.0))
     assert end.minimum.interrupted
     assert end.value >= end.began
+
+
+def test_a_search_goes_on_from_the_end_of_another_on_other_members():
+    searcher, told = searcher_of(Exposure(wish=(9.0, 2.5, 2.5)))
+    scouts, _ = searcher_of(Exposure(wish=(8.0, 2.0, 3.0)))
+    end = scouts.search(PlanStart(START, np.array([6.0, 4.0, 1.0]), 0.0))
+    stands = searcher.standing(end)
+    assert stands.value == pytest.approx(-1.0, abs=1e-3)
+    assert not stands.minimum.converged
+    assert stands.minimum.interrupted
+    found = searcher.polished(end.start, end.x)
+    np.testing.assert_allclose(found.x, [9, 2.5, 2.5], atol=1e-3)
+    assert found.minimum.converged
+    assert {name for name, *_ in told} == {f"the plan, {START}, all members"}
 
 
 def test_starts_keep_bounds_and_linear_limits_and_are_the_same_each_time():

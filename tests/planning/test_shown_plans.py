@@ -12,8 +12,6 @@ from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.yamlfile import from_data
 from ipex_pd.simulation.population import virtual_population
 
-pytestmark = pytest.mark.slow
-
 CHILDREN, SEED = 5, 11
 WHY = "assumed for this test"
 TWO_DOSES = {
@@ -117,6 +115,7 @@ def test_the_standards_are_all_that_are_shipped():
     assert shelf - {"seidel_2009"} == set(STANDARDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(CHILDREN))
 def test_the_taper_beats_every_standard_regimen_out_of_sample(tapers, number):
     plan = tapers[number]
@@ -125,6 +124,7 @@ def test_the_taper_beats_every_standard_regimen_out_of_sample(tapers, number):
     assert set(STANDARDS) - {"prednisolone_tacrolimus"} <= set(plan.values["name"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(CHILDREN))
 def test_the_taper_can_be_prescribed(tapers, number):
     for row in tapers[number].calendar.to_dict("records"):
@@ -132,6 +132,7 @@ def test_the_taper_can_be_prescribed(tapers, number):
         assert abs(row["mg_a_dose"] / step - round(row["mg_a_dose"] / step)) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(CHILDREN))
 def test_the_taper_is_the_same_from_five_starts_or_says_which_others_there_are(tapers, number):
     agrees(tapers[number], 5)

@@ -62,7 +62,7 @@ def optimise(
         typer.Option("--children", min=1, help="Virtual children of the ensemble, in place of the plan's number."),
     ] = None,
     starts: Annotated[int, typer.Option("--starts", min=1, help="Searches of each combination of choices.")] = 3,
-    iterations: Annotated[int, typer.Option("--iterations", min=1, help="The most steps of one search.")] = 60,
+    iterations: Annotated[int, typer.Option("--iterations", min=1, help="The most steps of one search.")] = 40,
     algorithm: Annotated[str, typer.Option("--algorithm", help="slsqp, trust-constr or adam.")] = "slsqp",
     timing: Annotated[
         bool, typer.Option(help="Profile the transplant day, where the plan has a `timing` grid.")

@@ -64,7 +64,7 @@ class PlanOptions:
     gradient: float = 1e-3
     screen: int = 4
     scouts: int = 16
-    polish: int = 15
+    polish: int = 8
     finalists: int = 2
     neighbours: int = 60
     threads: int = 2

@@ -54,7 +54,7 @@ def optimise(
         typer.Option(
             "--draws",
             metavar="FILE",
-            help="Draws of parameters (of a fit, or of one child's posterior) in place of the stated uncertainty.",
+            help="Draws of population values (of a fit) in place of the stated uncertainty; children vary around them.",
         ),
     ] = None,
     children: Annotated[

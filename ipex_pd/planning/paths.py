@@ -14,6 +14,7 @@ import numpy as np
 
 from ipex_pd.errors import UnknownKeyError, UsageError, nearest_hint
 from ipex_pd.planning.evidence import Floats, normalised
+from ipex_pd.records.draws import weighted_quantiles
 from ipex_pd.records.measurements import Event, Measurement, Survival
 from ipex_pd.simulation import measurement_draws as law
 from ipex_pd.simulation.draws import normals
@@ -167,7 +168,7 @@ def spread_of(values: Floats, weights: Floats, draw: np.ndarray, child: np.ndarr
     _, group = np.unique(draw, return_inverse=True)
     total = np.asarray(np.bincount(group, weights), dtype=np.float64)
     within = np.bincount(group, weights * values)[total > 0] / total[total > 0]
-    low, high = weighted_quantile(within, total[total > 0], (0.05, 0.95))
+    low, high = (float(v) for v in weighted_quantiles(within, total[total > 0], (0.05, 0.95)))
     return Spread(mean, low, high, child_error(values, weights, child))
 
 
@@ -179,13 +180,3 @@ def child_error(values: Floats, weights: Floats, child: np.ndarray) -> float:
         return float("nan")
     residual = np.bincount(group, weights * (values - weights @ values)) / weights.sum()
     return float(np.sqrt(count / (count - 1) * np.sum(residual**2)))
-
-
-def weighted_quantile(values: Floats, weights: Floats, shares: Sequence[float]) -> tuple[float, ...]:
-    """Quantiles of weighted values; with equal weights those of `numpy.quantile`."""
-    if np.allclose(weights, weights[0], rtol=1e-9):
-        return tuple(float(v) for v in np.quantile(values, list(shares)))
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    places = [min(int(np.searchsorted(reached, share - 1e-12)), len(values) - 1) for share in shares]
-    return tuple(float(values[order[place]]) for place in places)

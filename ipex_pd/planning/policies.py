@@ -17,9 +17,10 @@ import pandas as pd
 
 from ipex_pd.errors import UsageError
 from ipex_pd.planning.evidence import Floats
-from ipex_pd.planning.paths import Paths, spread_of, weighted_quantile
+from ipex_pd.planning.paths import Paths, spread_of
 from ipex_pd.planning.plain import as_json
 from ipex_pd.planning.regret import Regret, regret_of
+from ipex_pd.records.draws import weighted_quantiles
 
 SCHEMA = "ipex_pd.policies/1"
 FAILURES = ("diabetes_onset", "hypothyroidism_onset")
@@ -242,7 +243,7 @@ def _row(paths: Paths, policy: Policy, choice: np.ndarray, base: Floats) -> dict
     days = paths.days[choice]
     going = np.isfinite(days)
     weight = paths.weights[going]
-    median = weighted_quantile(days[going], weight, (0.5,))[0] if weight.sum() > 0 else np.nan
+    median = float(weighted_quantiles(days[going], weight, (0.5,))[0]) if weight.sum() > 0 else np.nan
     return {
         "policy": policy.name,
         "value": own.mean,

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ipex_pd.planning.evidence import Floats
-from ipex_pd.planning.paths import Paths, weighted_quantile
+from ipex_pd.planning.paths import Paths
+from ipex_pd.records.draws import weighted_quantiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def regret_of(paths: Paths, values: Mapping[str, Floats]) -> Regret:
         {
             "policy": name,
             "mean": float(row @ weights),
-            "q90": weighted_quantile(row, weights, (0.9,))[0],
+            "q90": float(weighted_quantiles(row, weights, (0.9,))[0]),
             "worst": float(row[weights > 0].max()),
             "best_in": float(weights[row <= 1e-9 * size].sum()),
         }

@@ -12,7 +12,8 @@ from scipy.interpolate import PchipInterpolator
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.outcomes import CAUSES, LATE, Outcomes
-from ipex_pd.planning.paths import child_error, spread_of, weighted_quantile
+from ipex_pd.planning.paths import child_error, spread_of
+from ipex_pd.records.draws import weighted_quantiles
 
 RESAMPLES = 400
 SCORES: tuple[tuple[str, float, float], ...] = (
@@ -119,7 +120,7 @@ def draw_interval(found: Outcomes, who: Who) -> tuple[float, float]:
     values = found.value[finite]
     within = np.stack([np.bincount(group, who.weights * row) / total for row in values])
     best = np.array([peak(found.days[finite], column)[0] for column in within.T])
-    low, high = weighted_quantile(best, np.asarray(total, dtype=np.float64), (0.05, 0.95))
+    low, high = (float(v) for v in weighted_quantiles(best, total, (0.05, 0.95)))
     return low, high
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ipex_pd.planning.crossed import crossed_counts
 from ipex_pd.planning.goals import goal_quantity
 from ipex_pd.planning.judged_limits import JudgedLimit, judged_limits, sample_times
 from ipex_pd.planning.statistic import plain_statistic
@@ -176,17 +177,8 @@ class Gain:
 
 def resampled(ensemble: Ensemble, seed: int) -> Array | None:
     """[R, M] how often each member counts when children and draws are drawn again; None with one of each."""
-    random = np.random.default_rng([seed, 0xB007])
-    counts = np.ones((RESAMPLES, len(ensemble)))
-    known = False
-    for group in (ensemble.child, ensemble.draw):
-        _, place = np.unique(group, return_inverse=True)
-        size = int(place.max()) + 1
-        if size > 1:
-            known = True
-            counts *= random.multinomial(size, np.full(size, 1.0 / size), size=RESAMPLES)[:, place]
-    kept = counts @ ensemble.weights > 0
-    return counts[kept] if known else None
+    counts = crossed_counts(np.random.default_rng([seed, 0xB007]), (ensemble.child, ensemble.draw), RESAMPLES)
+    return None if counts is None else counts[counts @ ensemble.weights > 0]
 
 
 def _weights(ensemble: Ensemble, members: Array) -> Array:

@@ -10,6 +10,7 @@ from ipex_pd.records.orders import levels
 from ipex_pd.records.regimens import Regimen
 
 if TYPE_CHECKING:
+    from ipex_pd.records.schedule import Order
     from ipex_pd.simulation.results import Simulation
 
 
@@ -33,19 +34,24 @@ def as_dosed(regimen: Regimen, simulation: Simulation, child: int = 0) -> dict[i
     for order in regimen.orders:
         if order.titration is None:
             continue
-        if order.maximum_mg is not None:
-            raise RecordError(
-                f"`{order.drug}` has a `maximum` and follows its trough",
-                where=regimen.name,
-                rule="Titration multiplies what `maximum` has capped",
-                cure="Take `maximum` or `target_trough` out",
-            )
+        require_uncapped(order, regimen)
         changes = levels(order.dose)
         sampled = [k for k in troughs.rows(order.drug) if order.start - TINY <= troughs.times[k] <= order.stop + TINY]
         steps = [(float(troughs.times[k]) - order.start, float(troughs.multiplier[child, k])) for k in sampled]
         days = sorted({day for day, _ in changes} | {day for day, _ in steps})
         found[order.index] = [(day, _last(changes, day) * _last([(0.0, 1.0), *steps], day)) for day in days]
     return found
+
+
+def require_uncapped(order: Order, regimen: Regimen) -> None:
+    """Raises RecordError: an order that follows its trough has a `maximum`, which titration goes beyond."""
+    if order.maximum_mg is not None:
+        raise RecordError(
+            f"`{order.drug}` has a `maximum` and follows its trough",
+            where=regimen.name,
+            rule="Titration multiplies what `maximum` has capped",
+            cure="Take `maximum` or `target_trough` out",
+        )
 
 
 def _last(rows: list[tuple[float, float]], day: float) -> float:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ipex_pd.errors import SimulationError, UsageError
+from ipex_pd.planning.comparison import NOTICE
 from ipex_pd.planning.ensemble import Ensemble, ensemble_from, ensemble_of
 from ipex_pd.planning.outcomes import CAUSES, LATE, Marcher, Outcomes
 from ipex_pd.planning.paths import NEVER
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from ipex_pd.records.patients import Patient
 
 SCHEMA = "ipex_pd.timing/1"
-NOTICE = "Research tool, not medical advice: a model of published facts and stated assumptions, not of one child."
 Progress = Callable[[int, int], None]
 _LEAST_KEPT = 0.9
 

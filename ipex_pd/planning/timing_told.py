@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
+from ipex_pd.planning.crossed import crossed_counts
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.outcomes import CAUSES, LATE, Outcomes
@@ -136,13 +137,8 @@ def peak(days: Floats, means: Floats) -> tuple[float, float]:
 
 def resampled(who: Who, seed: int, count: int = RESAMPLES) -> Floats:
     """[count, M] weights when draws and children are drawn anew with replacement, each on its own."""
-    random = np.random.default_rng(seed)
-    product = np.tile(who.weights, (count, 1))
-    for groups in (who.draw, who.child):
-        names, place = np.unique(groups, return_inverse=True)
-        if len(names) > 1:
-            times = random.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=count)
-            product = product * times[:, place]
+    counts = crossed_counts(np.random.default_rng(seed), (who.draw, who.child), count)
+    product = np.tile(who.weights, (count, 1)) if counts is None else who.weights * counts
     total = product.sum(axis=1, keepdims=True)
     return np.asarray(np.where(total > 0, product / np.where(total > 0, total, 1.0), who.weights))
 

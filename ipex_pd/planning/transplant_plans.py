@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ipex_pd.errors import RecordError, UsageError
+from ipex_pd.errors import UsageError
 from ipex_pd.numerics.events import schedule_of
 from ipex_pd.numerics.schedule import Schedule
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.paths import NEVER
+from ipex_pd.planning.template_titration import require_uncapped
 from ipex_pd.planning.trains import SIZES, train_of
 from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.schedule import Order
@@ -80,13 +81,7 @@ class TransplantPlans:
 
     def _multiples(self, regimen: Regimen, order: Order, doses: int) -> Floats:
         """[N] multiples of the ordered doses of an order that follows troughs."""
-        if order.maximum_mg is not None:
-            raise RecordError(
-                f"`{order.drug}` has a `maximum` and follows its trough",
-                where=regimen.name,
-                rule="Titration multiplies what `maximum` has capped",
-                cure="Take `maximum` or `target_trough` out",
-            )
+        require_uncapped(order, regimen)
         rules = [rule for rule in regimen.titrations(self.horizon) if rule.order == order.index]
         if doses < 2 or not rules or not rules[0].sample_times:
             return np.ones(doses)

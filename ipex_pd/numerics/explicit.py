@@ -18,6 +18,7 @@ from ipex_pd.numerics import superposition
 from ipex_pd.numerics.filters import NODE_TIMES, NODE_WEIGHTS, NODES, end_value, node_values
 from ipex_pd.numerics.integrate import Advance, Carry, Layout, potencies
 from ipex_pd.numerics.reduction import Reduced, reduce
+from ipex_pd.numerics.rows import rows_of
 
 Array = Any
 
@@ -46,7 +47,8 @@ def mesh_advance(layout: Layout, theta: Mapping[str, Array], x: Array) -> Advanc
         levels, amounts, auc = _drugs(layout, theta, carry, length)
         values = system.model.affected(potencies(system, theta, levels), theta, effect_constants)
         effects = [jnp.broadcast_to(v, (NODES, *length.shape)) for v in values]
-        rows = list(carry.x)
+        rows = rows_of(carry.x)
+        standing = [rows[i] for i in reduced.moving]
         seen = [effects[i] for i in reduced.inputs]
         for about, (drive, decay) in zip(reduced.filters, reduced.linear(effects, theta), strict=True):
             given = jnp.broadcast_to(drive, (NODES, *length.shape))
@@ -54,7 +56,7 @@ def mesh_advance(layout: Layout, theta: Mapping[str, Array], x: Array) -> Advanc
             if about.used:
                 seen.append(node_values(*known))
             rows[about.state] = end_value(*known)
-        moved = _moved(reduced, theta, constants, carry.x, seen, now, length)
+        moved = _moved(reduced, theta, constants, standing, seen, now, length)
         for i, row in zip(reduced.moving, moved, strict=True):
             rows[i] = row
         return jnp.stack(rows), amounts, auc
@@ -84,23 +86,23 @@ def _moved(
     reduced: Reduced,
     theta: Mapping[str, Array],
     constants: Sequence[Array],
-    x: Array,
+    moving: Sequence[Array],
     seen: Sequence[Array],
     now: Array,
     length: Array,
 ) -> Array:
     """Moving states [M, P] at the end."""
-    if not reduced.moving:
-        return x[:0]
     patients = length.shape[0]
+    if not moving:
+        return jnp.zeros((0, patients))
     at_nodes = jnp.stack(seen, axis=1).reshape(NODES, -1) if seen else jnp.zeros((NODES, 0))
     inputs = (jnp.asarray(PROJECTION) @ at_nodes).reshape(STAGES, len(seen), patients)
 
     def slope(age: Array, moving: Array, u: Array) -> Array:
-        return reduced.rates(age, moving, u, theta, constants)
+        return reduced.rates(age, rows_of(moving), rows_of(u), theta, constants)
 
     ages = jnp.stack([now + c * length for c in DOP853.C[:STAGES]])
-    return _dop853(slope, jnp.stack([x[i] for i in reduced.moving]), inputs, ages, length)
+    return _dop853(slope, jnp.stack(moving), inputs, ages, length)
 
 
 def _dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array) -> Array:

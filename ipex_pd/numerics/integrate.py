@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ipex_pd.numerics import superposition
 from ipex_pd.numerics.reduction import Dormant
+from ipex_pd.numerics.rows import rows_of
 from ipex_pd.numerics.schedule import System, Titration
 from ipex_pd.numerics.superposition import Kinetics
 
@@ -121,7 +122,7 @@ def begin(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> C
 def visit(layout: Layout, theta: Mapping[str, Array], age: Array, x: Array) -> tuple[Values, tuple[Kinetics, ...]]:
     """Covariates and drug constants at an age and disease state."""
     system, patients = layout.system, x.shape[1]
-    body = system.body(age, dict(zip(system.model.states, x, strict=True)), theta)
+    body = system.body(age, dict(zip(system.model.states, rows_of(x), strict=True)), theta)
     covariates = {n: jnp.broadcast_to(jnp.asarray(v, float), (patients,)) for n, v in body.items()}
     constants = tuple(
         superposition.kinetics(d.individual(theta, covariates), d.compartments, d.depot, patients) for d in system.drugs

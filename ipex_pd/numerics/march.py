@@ -21,6 +21,7 @@ from ipex_pd.numerics.march_plan import Blocks, Doses, Family, families_of, infu
 from ipex_pd.numerics.march_steps import EPSILON
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.reduction import Dormant, Reduced, dormant_states, reduce
+from ipex_pd.numerics.rows import rows_of
 from ipex_pd.numerics.schedule import Order, Schedule, System, check_schedule
 from ipex_pd.numerics.solve import unaffected
 from ipex_pd.numerics.superposition import Kinetics
@@ -361,7 +362,7 @@ class _Given:
         constants = reduced.prepare(self.theta, self.x)
 
         def slope(age: Array, moving: Array, u: Array) -> Array:
-            return reduced.rates(age, moving, u, self.theta, constants)
+            return reduced.rates(age, rows_of(moving), rows_of(u), self.theta, constants)
 
         def step(moving: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             age, length, inputs = row

@@ -47,7 +47,7 @@ def _jacobians(model: CompiledModel, dormant: Dormant, theta: Values, age: Array
         u = [jnp.broadcast_to(level, age.shape)] * len(model.effects)
         linear = zip(reduced.filters, reduced.linear(u, theta), strict=True)
         settled = [d / k if f.decays else x[f.state] for f, (d, k) in linear if f.used]
-        return reduced.rates(age, jnp.stack(states), [u[i] for i in reduced.inputs] + settled, theta, constants)
+        return reduced.rates(age, states, [u[i] for i in reduced.inputs] + settled, theta, constants)
 
     def along(level: Array, k: Array) -> Array:
         direction = tuple(jnp.where(k == i, jnp.ones_like(age), 0.0) for i in range(len(moving)))

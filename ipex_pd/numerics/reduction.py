@@ -77,12 +77,14 @@ class Reduced:
         env.update(zip(self._left.resting, resting, strict=True))
         return resting + self._rates.prepare(env)
 
-    def rates(self, age: Array, moving: Array, seen: Sequence[Array], p: Values, prepared: Sequence[Array]) -> Array:
+    def rates(
+        self, age: Array, moving: Sequence[Array], seen: Sequence[Array], p: Values, prepared: Sequence[Array]
+    ) -> Array:
         """d(state)/dt [M, P] of the moving states.
 
         Args:
             age: [P] [day].
-            moving: [M, P].
+            moving: M rows [P].
             seen: the effects of ``inputs``, then the filters that are used, each [P].
             p: parameters.
             prepared: by `prepare`.
@@ -95,7 +97,7 @@ class Reduced:
         env.update(zip(self._left.moving, moving, strict=True))
         names = [*self._left.inputs, *(f.state for f in self._left.filters if f.used)]
         env.update(zip(names, seen, strict=True))
-        return jnp.stack([jnp.broadcast_to(r, moving.shape[1:]) for r in self._rates(env, prepared[count:])])
+        return jnp.stack([jnp.broadcast_to(r, moving[0].shape) for r in self._rates(env, prepared[count:])])
 
     def linear(self, effects: Sequence[Array], p: Values) -> list[tuple[Array, Array]]:
         """(drive, decay) of every filter; ``effects`` are all effects, of any shape [..., P]."""

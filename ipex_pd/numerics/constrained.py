@@ -16,8 +16,9 @@ import numpy as np
 
 from ipex_pd.errors import UsageError, nearest_hint
 from ipex_pd.numerics.constrained_limits import Array, LinearLimits, NonlinearLimits
+from ipex_pd.numerics.constrained_memory import Learnt
 from ipex_pd.numerics.constrained_optimality import Multiplier, Optimality, optimality
-from ipex_pd.numerics.constrained_scaled import Point, ScaledProblem, ValueFunction
+from ipex_pd.numerics.constrained_scaled import Point, Quick, ScaledProblem, ValueFunction
 from ipex_pd.numerics.constrained_searches import adam, slsqp, trust_constr
 
 ConstrainedAlgorithm = Literal["slsqp", "trust-constr", "trust-constr-sr1", "adam"]
@@ -34,6 +35,8 @@ class ConstrainedStopping:
         violation: overstepping of a limit, in units of the limit, that counts as none.
         iterations: the most steps.
         learning_rate: of adam, in ranges of the quantities.
+        stall: share of all that was gained which `patience` steps must gain for the search to go on; 0: it goes on.
+        patience: see there.
     """
 
     gradient: float = 1e-5
@@ -41,6 +44,8 @@ class ConstrainedStopping:
     violation: float = 1e-7
     iterations: int = 300
     learning_rate: float = 0.05
+    stall: float = 0.0
+    patience: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class ConstrainedMinimum:
         limits: [m] values of the limits, linear ones first.
         multipliers: of the active limits and bounds, with their shadow prices.
         projected_gradient: what the multipliers leave of the gradient (`Optimality.projected_gradient`).
-        relative_gradient: the same in units of the gradient at the start.
+        relative_gradient: the same in units of the gradient at the start, or of that which an earlier search handed on.
         active: labels of the active limits and bounds.
         violation: largest overstepping, in units of the limit.
         feasible: whether it lies within the tolerance of `ConstrainedStopping`.
@@ -71,6 +76,7 @@ class ConstrainedMinimum:
         interrupted: by the user.
         iterations, evaluations: counts.
         trace: the accepted points.
+        learnt: what a search that goes on from here takes over.
     """
 
     x: Array
@@ -89,6 +95,7 @@ class ConstrainedMinimum:
     iterations: int
     evaluations: int
     trace: tuple[ConstrainedStep, ...]
+    learnt: Learnt
 
 
 def minimise_constrained(
@@ -103,6 +110,8 @@ def minimise_constrained(
     algorithm: ConstrainedAlgorithm = "slsqp",
     stopping: ConstrainedStopping | None = None,
     callback: Callable[[ConstrainedStep], None] | None = None,
+    quick: Quick | None = None,
+    learnt: Learnt | None = None,
 ) -> ConstrainedMinimum:
     """Search the minimum of a smooth function within bounds and limits.
 
@@ -116,6 +125,8 @@ def minimise_constrained(
         stopping: when to end.
         callback: told of every accepted point. A KeyboardInterrupt, there or in a function, ends the search and keeps
             the best.
+        quick: x [n] -> (value, nonlinear limits [m]), where they are cheap without derivatives; trial points ask it.
+        learnt: by an earlier search of the same problem, with other smoothing or other members.
 
     Raises:
         UsageError: an unknown algorithm, shapes that do not fit, or numbers that are not finite at x0.
@@ -126,8 +137,9 @@ def minimise_constrained(
     labels = tuple(names) or tuple(f"x{number + 1}" for number in range(len(start)))
     _check(algorithm, start, linear, labels)
     limits = linear if linear is not None else LinearLimits.none(len(start))
-    problem = ScaledProblem(function, start, bounds, limits, nonlinear, stop.violation)
-    log = _Log(problem, callback)
+    unit = None if learnt is None else learnt.unit
+    problem = ScaledProblem(function, start, bounds, limits, nonlinear, stop.violation, quick, unit)
+    log = _Log(problem, callback, stop, Learnt(problem.size) if learnt is None else learnt)
 
     def judge(point: Point) -> Optimality:
         return optimality(problem, point, stop.gradient, labels)
@@ -136,17 +148,31 @@ def minimise_constrained(
     try:
         log.accept(problem.start)
         outcome, used = _searched(algorithm, problem, stop, log, judge)
+    except _Stalled:
+        outcome, used = f"{stop.patience} steps gained less than {100 * stop.stall:g}% of all", len(log.steps)
     except KeyboardInterrupt:
         outcome, interrupted, used = "interrupted; the best point seen is kept", True, len(log.steps)
     return _minimum(problem, log, judge, outcome, interrupted, used)
 
 
-class _Log:
-    """The accepted points of a search."""
+class _Stalled(Exception):
+    """The last steps gained too little."""
 
-    def __init__(self, problem: ScaledProblem, callback: Callable[[ConstrainedStep], None] | None) -> None:
-        self.problem, self.callback = problem, callback
+
+class _Log:
+    """The accepted points of a search, and the end of one that gains no more."""
+
+    def __init__(
+        self,
+        problem: ScaledProblem,
+        callback: Callable[[ConstrainedStep], None] | None,
+        stop: ConstrainedStopping,
+        before: Learnt,
+    ) -> None:
+        self.problem, self.callback, self.stop, self.before = problem, callback, stop, before
         self.steps: list[ConstrainedStep] = []
+        self.gradients: list[Array] = []
+        self.bests: list[float] = []
         self.last: Point | None = None
 
     def accept(self, point: Point) -> None:
@@ -155,8 +181,34 @@ class _Log:
         self.last = point
         step = ConstrainedStep(len(self.steps), point.value, point.violation, point.x)
         self.steps.append(step)
+        self.gradients.append(point.gradient)
         if self.callback is not None:
             self.callback(step)
+        best = self.problem.best
+        if best is not None and best.violation <= self.problem.tolerance:
+            self.bests.append(best.value)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self.stop.stall == 0 or len(self.bests) <= self.stop.patience:
+            return
+        lately = self.bests[-1 - self.stop.patience] - self.bests[-1]
+        if self.gained > 0 and lately < self.stop.stall * self.gained:
+            raise _Stalled
+
+    @property
+    def gained(self) -> float:
+        """By this search and those before it."""
+        own = max(self.bests[0] - self.bests[-1], 0.0) if self.bests else 0.0
+        return self.before.gained + own
+
+    def learnt(self) -> Learnt:
+        """What a search that follows takes over."""
+        places = np.array([step.x for step in self.steps])
+        steps, changes = np.diff(places, axis=0), np.diff(np.array(self.gradients), axis=0)
+        if len(self.before.steps):
+            steps, changes = np.vstack([self.before.steps, steps]), np.vstack([self.before.changes, changes])
+        return Learnt(self.problem.size, self.gained, steps, changes)
 
 
 def _searched(
@@ -167,7 +219,7 @@ def _searched(
     judge: Callable[[Point], Optimality],
 ) -> tuple[str, int]:
     if algorithm == "slsqp":
-        return slsqp(problem, stop.iterations, stop.decrease, log.accept, judge)
+        return slsqp(problem, stop.iterations, stop.decrease, log.accept, judge, log.before.root(problem.scale))
     if algorithm == "adam":
         return adam(problem, stop.iterations, stop.learning_rate, log.accept, judge)
     hessian = "sr1" if algorithm.endswith("sr1") else "bfgs"
@@ -202,6 +254,7 @@ def _minimum(
         iterations=used,
         evaluations=problem.evaluations,
         trace=tuple(log.steps),
+        learnt=log.learnt(),
     )
 
 
@@ -209,6 +262,8 @@ def _chosen(problem: ScaledProblem, log: _Log) -> Point:
     """The best point; the last one where the best only gains what the tolerance of the limits gives away."""
     best = problem.best or problem.start
     last = log.last
+    if not best.finite:
+        return last or problem.start
     if last is None or last.violation > problem.tolerance or best.violation > problem.tolerance:
         return best
     given = 10.0 * problem.tolerance * problem.size

@@ -3,8 +3,8 @@ together.
 
 The elastic problem gives every limit that may yield a slack s >= 0 in units of its size, and minimises the sum of
 slacks: the sum of violations, which leaves most limits kept and names the few that are not. For linear limits it is a
-    linear programme,
-and an irreducible set is found by deletion: a limit stays out if the others still contradict one another without it.
+linear programme, and an irreducible set is found by deletion: a limit stays out if the others still contradict one
+another without it.
 """
 
 from __future__ import annotations

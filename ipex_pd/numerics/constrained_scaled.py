@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from ipex_pd.errors import UsageError
 from ipex_pd.numerics.constrained_limits import Array, LinearLimits, NonlinearLimits, excess_of
 
 ValueFunction = Callable[[Array], tuple[float, Array]]
+Quick = Callable[[Array], tuple[float, Array]]
+"""x [n] -> value, nonlinear limits [m]: without derivatives."""
 
 _REMEMBERED = 16
 _FLAT = 1e-3
@@ -25,20 +28,45 @@ _FLAT = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The problem at one place, in natural units; `violation` is the largest overstepping, in units of the limit."""
+    """The problem at one place, in natural units.
+
+    Attributes:
+        x: [n].
+        value: of the goal.
+        limits: [m].
+        violation: largest overstepping, in units of the limit.
+        slopes: gradient [n] and Jacobian [m, n], worked out when first asked for: trial points need none.
+    """
 
     x: Array
     value: float
-    gradient: Array
     limits: Array
-    jacobian: Array
     violation: float
+    slopes: Callable[[], tuple[Array, Array]]
+
+    @cached_property
+    def _slopes(self) -> tuple[Array, Array]:
+        return self.slopes()
+
+    @property
+    def gradient(self) -> Array:
+        """[n] of the goal."""
+        return self._slopes[0]
+
+    @property
+    def jacobian(self) -> Array:
+        """[m, n] of the limits."""
+        return self._slopes[1]
+
+    @property
+    def valued(self) -> bool:
+        """Whether goal and limits are finite."""
+        return math.isfinite(self.value) and bool(np.isfinite(self.limits).all())
 
     @property
     def finite(self) -> bool:
-        """Whether every number is."""
-        numbers = (self.value, self.gradient, self.limits, self.jacobian)
-        return all(bool(np.isfinite(item).all()) for item in numbers)
+        """Whether every number is, derivatives too."""
+        return self.valued and all(bool(np.isfinite(slope).all()) for slope in self._slopes)
 
 
 class ScaledProblem:
@@ -59,8 +87,11 @@ class ScaledProblem:
         linear: LinearLimits,
         nonlinear: NonlinearLimits | None,
         tolerance: float,
+        quick: Quick | None = None,
+        unit: float | None = None,
     ) -> None:
         self.function, self.linear, self.nonlinear, self.tolerance = function, linear, nonlinear, tolerance
+        self.quick = quick
         self.floor, self.ceiling = bounds
         self.scale, self.shift = _scaling(start, *bounds)
         self.low, self.high = (self.floor - self.shift) / self.scale, (self.ceiling - self.shift) / self.scale
@@ -78,7 +109,7 @@ class ScaledProblem:
         change = np.abs(self.start.jacobian * self.scale).sum(1)
         self.unit = np.where(free, np.where(change > 0, change, 1.0), self.unit)
         steepest = float(np.abs(self.start.gradient * self.scale).max(initial=0.0))
-        self.size = max(steepest, _FLAT * abs(self.start.value), 1e-12)
+        self.size = unit if unit is not None else max(steepest, _FLAT * abs(self.start.value), 1e-12)
         self._forget()
 
     def __len__(self) -> int:
@@ -112,10 +143,9 @@ class ScaledProblem:
 
     def better(self, one: Point, other: Point | None) -> bool:
         """Whether one point is kept rather than another: feasible before infeasible, then by value or violation."""
-        if not one.finite:
-            return False
-        if other is None:
-            return True
+        return one.valued and (other is None or self._ahead(one, other))
+
+    def _ahead(self, one: Point, other: Point) -> bool:
         kept, other_kept = one.violation <= self.tolerance, other.violation <= self.tolerance
         if kept != other_kept:
             return kept
@@ -128,14 +158,25 @@ class ScaledProblem:
         return found
 
     def _evaluated(self, x: Array) -> Point:
+        if self.quick is not None:
+            value, others = self.quick(x)
+            return self._point(x, value, others, lambda: self._sloped(x)[1])
+        (value, others), slopes = self._sloped(x)
+        return self._point(x, value, others, lambda: slopes)
+
+    def _point(self, x: Array, value: float, others: Array, slopes: Callable[[], tuple[Array, Array]]) -> Point:
+        limits = np.concatenate([self.linear.matrix @ x, np.asarray(others, float)])
+        worst = float(self.violations(limits).max(initial=0.0))
+        return Point(x, float(value), limits, worst, slopes)
+
+    def _sloped(self, x: Array) -> tuple[tuple[float, Array], tuple[Array, Array]]:
+        """The goal and the nonlinear limits; the gradient and the Jacobian of all limits."""
         value, gradient = self.function(x)
-        limits, jacobian = self.linear.matrix @ x, self.linear.matrix
+        others, jacobian = np.zeros(0), self.linear.matrix
         if self.nonlinear is not None:
             others, slopes = self.nonlinear.function(x)
-            limits = np.concatenate([limits, np.asarray(others, float)])
             jacobian = np.concatenate([jacobian, np.asarray(slopes, float).reshape(len(self.nonlinear), len(x))])
-        worst = float(self.violations(limits).max(initial=0.0))
-        return Point(x, float(value), np.asarray(gradient, float), limits, jacobian, worst)
+        return (value, others), (np.asarray(gradient, float), jacobian)
 
     def _forget(self) -> None:
         """The start counted anew, in the units that it gave."""

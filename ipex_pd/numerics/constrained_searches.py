@@ -44,54 +44,67 @@ class Guard:
         self.last = problem.start
 
     def at(self, z: Array) -> Point:
-        """The point, or the last finite one beside a barrier."""
+        """The point."""
         point = self.problem.point(z)
-        if point.finite:
-            self.last = point
+        if point.valued:
             self.highest = max(self.highest, abs(point.value / self.problem.size))
         return point
+
+    def sloped(self, z: Array) -> Point:
+        """The point, or the last one with finite derivatives."""
+        point = self.at(z)
+        self.last = point if point.finite else self.last
+        return self.last
 
     def value(self, z: Array) -> float:
         """The goal, scaled."""
         point = self.at(z)
-        return point.value / self.problem.size if point.finite else 1e3 * (1.0 + self.highest)
+        return point.value / self.problem.size if point.valued else 1e3 * (1.0 + self.highest)
 
     def gradient(self, z: Array) -> Array:
         """Its gradient by z, scaled."""
-        point = self.at(z)
-        return (point if point.finite else self.last).gradient * self.problem.scale / self.problem.size
+        return self.sloped(z).gradient * self.problem.scale / self.problem.size
 
     def limits(self, z: Array) -> Array:
         """Limits in units of their own size."""
         point = self.at(z)
-        return (point if point.finite else self.last).limits / self.problem.unit
+        return (point if point.valued else self.last).limits / self.problem.unit
 
     def jacobian(self, z: Array) -> Array:
         """Their Jacobian by z."""
-        point = self.at(z)
-        return (point if point.finite else self.last).jacobian * self.problem.scale / self.problem.unit[:, None]
+        return self.sloped(z).jacobian * self.problem.scale / self.problem.unit[:, None]
 
 
-def slsqp(problem: ScaledProblem, iterations: int, decrease: float, accept: Accept, judge: Judge) -> Outcome:
-    """Sequential quadratic programming (Kraft), begun again at the best point while that helps."""
+def slsqp(
+    problem: ScaledProblem, iterations: int, decrease: float, accept: Accept, judge: Judge, root: Array | None = None
+) -> Outcome:
+    """Sequential quadratic programming (Kraft), begun again at the best point while that helps.
+
+    Args:
+        problem: what is searched.
+        iterations: the most steps.
+        decrease: gain of the scaled goal that counts as none.
+        accept: told of points.
+        judge: whether a point is optimal.
+        root: [n, n] of the inverse Hessian by z, where earlier steps tell of it (`constrained_memory`).
+    """
     guard = Guard(problem)
-    constraints = _slsqp_constraints(problem, guard)
-    bounds = list(zip(problem.low, problem.high, strict=True))
     used, message = 0, ""
     for _ in range(_ROUNDS):
         before = problem.best or problem.start
+        view = _View(guard, problem.scaled(before.x), root)
         found = scipy_minimize(
-            guard.value,
-            problem.scaled(before.x),
-            jac=guard.gradient,
+            view.value,
+            view.begin,
+            jac=view.gradient,
             method="SLSQP",
-            bounds=bounds,
-            constraints=constraints,
-            callback=lambda z: accept(problem.point(z)),
+            bounds=view.bounds,
+            constraints=view.constraints,
+            callback=lambda w, view=view: accept(problem.point(view.z(w))),
             options={"maxiter": max(iterations - used, 1), "ftol": decrease},
         )
         used += int(found.nit)
-        accept(problem.point(np.asarray(found.x)))
+        accept(problem.point(view.z(np.asarray(found.x))))
         message = str(found.message)
         after = problem.best or before
         if used >= iterations or judge(after).converged or not _gained(problem, before, after, decrease):
@@ -103,6 +116,48 @@ def _gained(problem: ScaledProblem, before: Point, after: Point, decrease: float
     if before.violation > problem.tolerance:
         return after.violation < 0.9 * before.violation
     return before.value - after.value > decrease * problem.size
+
+
+class _View:
+    """A guarded problem in quantities w, z = z0 + S w; in z itself where there is no S.
+
+    With S, bounds are inequalities like others, as they are inside SLSQP anyway.
+    """
+
+    def __init__(self, guard: Guard, begin: Array, root: Array | None) -> None:
+        self.guard, self.root = guard, root
+        problem = guard.problem
+        self.centre, self.begin = begin, begin if root is None else np.zeros(len(begin))
+        self.bounds = list(zip(problem.low, problem.high, strict=True)) if root is None else None
+        self.constraints = [self._seen(own) for own in _slsqp_constraints(problem, guard)]
+        if root is not None:
+            self.constraints.append(self._within(problem.low, problem.high, root))
+
+    def z(self, w: Array) -> Array:
+        return w if self.root is None else self.centre + self.root @ w
+
+    def value(self, w: Array) -> float:
+        return self.guard.value(self.z(w))
+
+    def gradient(self, w: Array) -> Array:
+        slope = self.guard.gradient(self.z(w))
+        return slope if self.root is None else slope @ self.root
+
+    def _seen(self, own: dict[str, Any]) -> dict[str, Any]:
+        root = self.root
+        if root is None:
+            return own
+        return {**own, "fun": lambda w: own["fun"](self.z(w)), "jac": lambda w: own["jac"](self.z(w)) @ root}
+
+    def _within(self, low: Array, high: Array, root: Array) -> dict[str, Any]:
+        floors, ceilings = np.flatnonzero(np.isfinite(low)), np.flatnonzero(np.isfinite(high))
+        slope = np.concatenate([root[floors], -root[ceilings]])
+
+        def inside(w: Array) -> Array:
+            z = self.z(w)
+            return np.concatenate([z[floors] - low[floors], high[ceilings] - z[ceilings]])
+
+        return {"type": "ineq", "fun": inside, "jac": lambda w: slope}
 
 
 def _slsqp_constraints(problem: ScaledProblem, guard: Guard) -> list[dict[str, Any]]:

@@ -136,6 +136,7 @@ class Courses:
         self._sampled_moves = bool(self.troughs) and "times" in self.moving
         self._frozen: Frozen | None = None
         self._freezer: Freezer | None = None
+        self._solved: tuple[bytes, Frozen, Leaves, Traced] | None = None
         self._lock = threading.Lock()
 
     def _require_plain(self) -> None:
@@ -239,10 +240,17 @@ class Courses:
 
     def at(self, x: Array) -> Course:
         """The members under the plan at x, solved in chunks."""
-        frozen = self.frozen(x)
-        schedule = self.concrete(x)
-        leaves = self.leaves(frozen, schedule)
-        return self.course(frozen, schedule, leaves, self.solved(frozen, leaves))
+        frozen, leaves, solution = self.solved_at(x)
+        return self.course(frozen, self.concrete(x), leaves, solution)
+
+    def solved_at(self, x: Array) -> tuple[Frozen, Leaves, Traced]:
+        """What holds at x, its leaves and the solution; the last one is remembered: derivatives follow a value."""
+        key = np.asarray(x, float).tobytes()
+        if self._solved is None or self._solved[0] != key:
+            frozen = self.frozen(x)
+            leaves = self.leaves(frozen, self.concrete(x))
+            self._solved = (key, frozen, leaves, self.solved(frozen, leaves))
+        return self._solved[1:]
 
     def course(self, frozen: Frozen, schedule: Schedule, leaves: Leaves, traced: Traced) -> Course:
         """A course from a solution; pure, under derivatives."""

@@ -266,18 +266,16 @@ class PlanObjective:
 
     def told(self, x: np.ndarray) -> Evaluated:
         """Value, limits and parts without derivatives."""
-        frozen, leaves = self._at(x)
-        found = _asked(
-            self.question, self.courses.system, self._ground(frozen), self.courses.solved(frozen, leaves), leaves
-        )
+        frozen, leaves, solution = self.courses.solved_at(x)
+        found = _asked(self.question, self.courses.system, self._ground(frozen), solution, leaves)
         return self._evaluated(x, found, None)
 
     def evaluate(self, x: np.ndarray) -> Evaluated:
         """Value, limits, parts, gradient and jacobian."""
-        frozen, leaves = self._at(x)
+        frozen, leaves, solution = self.courses.solved_at(x)
         slopes = {name: np.asarray(table) for name, table in self._slopes(jnp.asarray(x), frozen).items()}
         along = self._reverse if self.direction == "reverse" else self._forward
-        found, jacobian = along(frozen, leaves, slopes)
+        found, jacobian = along(frozen, leaves, solution, slopes)
         return self._evaluated(x, found, jacobian)
 
     def sharpened(self, width: float) -> PlanObjective:
@@ -289,10 +287,6 @@ class PlanObjective:
         other.width = width
         return other
 
-    def _at(self, x: np.ndarray) -> tuple[Frozen, Leaves]:
-        frozen = self.courses.frozen(x)
-        return frozen, self.courses.leaves(frozen, self.courses.concrete(x))
-
     def _leaves(self, x: Array, frozen: Frozen) -> dict[str, Array]:
         leaves = self.courses.leaves(frozen, self.template.schedule(x))
         return {name: getattr(leaves, name) for name in self.courses.names}
@@ -301,8 +295,9 @@ class PlanObjective:
         weights, width = jnp.asarray(self.ensemble.weights), jnp.asarray(self.width)
         return Ground(frozen.schedule, self.courses.members, weights, width, frozen.bearings)
 
-    def _reverse(self, frozen: Frozen, leaves: Leaves, slopes: Mapping[str, np.ndarray]) -> tuple[Answers, np.ndarray]:
-        solution = self.courses.solved(frozen, leaves)
+    def _reverse(
+        self, frozen: Frozen, leaves: Leaves, solution: Traced, slopes: Mapping[str, np.ndarray]
+    ) -> tuple[Answers, np.ndarray]:
         found, (back, direct) = _asked_back(self.question, self.courses.system, self._ground(frozen), solution, leaves)
         pulled = self.courses.pulled(frozen, leaves, back)
         total = np.zeros((len(self.limits) + 1, len(self.template.start)))
@@ -311,8 +306,9 @@ class PlanObjective:
             total += own @ table
         return found, total
 
-    def _forward(self, frozen: Frozen, leaves: Leaves, slopes: Mapping[str, np.ndarray]) -> tuple[Answers, np.ndarray]:
-        solution = self.courses.solved(frozen, leaves)
+    def _forward(
+        self, frozen: Frozen, leaves: Leaves, solution: Traced, slopes: Mapping[str, np.ndarray]
+    ) -> tuple[Answers, np.ndarray]:
         tangents = {name: jnp.asarray(table.T) for name, table in slopes.items()}
         along = self.courses.pushed(frozen, leaves, tangents)
         count = len(self.template.start)

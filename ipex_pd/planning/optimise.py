@@ -16,7 +16,7 @@ plan.regimen  # simulate and compare take it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ import numpy as np
 from ipex_pd.errors import UsageError
 from ipex_pd.numerics.constrained import ConstrainedStep
 from ipex_pd.numerics.constrained_limits import Array
+from ipex_pd.numerics.constrained_memory import Learnt
 from ipex_pd.planning.conflicts import Conflicts, find_conflicts
 from ipex_pd.planning.ensemble import Ensemble, ensemble_of
 from ipex_pd.planning.objective import PlanObjective
@@ -40,7 +41,7 @@ from ipex_pd.planning.optimise_search import (
 )
 from ipex_pd.planning.plan import Plan
 from ipex_pd.planning.plan_assembly import Candidate, Question, assemble_plan
-from ipex_pd.planning.plan_checkpoint import PlanCheckpoint, question_of
+from ipex_pd.planning.plan_checkpoint import FinishedSearch, PlanCheckpoint, question_of
 from ipex_pd.planning.rounding import RoundingOptions, prescribable
 from ipex_pd.planning.starts import PlanStart, starts_of
 from ipex_pd.planning.template import Combination, Size, Template, combinations, size_of, template_of
@@ -188,12 +189,14 @@ class _Run:
         template, name = candidate.template, candidate.searcher.name
         full = Searcher(name, template, self._objective(template, self.question.ensemble), self.options, self.told)
         candidate.on_all = full
+        learnt = candidate.best.minimum.learnt
         begin = [(e.start, e.x) for e in distinct_ends(candidate.ends, template.upper - template.lower)]
         known = () if self.resumed is None else self.resumed.searches.get(_on_all_name(name), ())
         if known:
             begin = [(done.start, np.array(done.x)) for done in known]
         for label, x in begin:
-            self._polished(candidate, full, label, x)
+            if known or self._may_win(candidate, full, x):
+                self._polished(candidate, full, label, x, learnt)
         if not candidate.polished:
             candidate.polished.append(full.standing(candidate.best))
             self.notes.append(
@@ -205,13 +208,22 @@ class _Run:
             return
         if not candidate.best.feasible or at.value > candidate.best.value:
             self.notes.append("on all members the start is better than what the scouts found: searched from there too")
-            self._polished(candidate, full, start.name, start.x)
+            self._polished(candidate, full, start.name, start.x, learnt)
 
-    def _polished(self, candidate: Candidate, full: Searcher, label: str, x: Array) -> None:
+    def _may_win(self, candidate: Candidate, full: Searcher, x: Array) -> bool:
+        """Whether a search from x may end above the best on all members, if it gains twice what that one gained."""
+        if self.interrupted or not candidate.polished:
+            return True
+        best, at = candidate.best, full.objective.told(x)
+        if not best.feasible:
+            return True
+        return at.value + 2.0 * max(best.value - best.began, 0.0) > best.value
+
+    def _polished(self, candidate: Candidate, full: Searcher, label: str, x: Array, learnt: Learnt) -> None:
         if self.interrupted:
             return
         try:
-            end = full.polished(label, x)
+            end = full.polished(label, x, learnt)
         except KeyboardInterrupt:
             self.interrupted = True
             return
@@ -260,11 +272,13 @@ class _Run:
     def _candidate(self, combination: Combination) -> Candidate:
         searcher = self._searcher(combination)
         candidate = Candidate(combination, searcher, [], searched=True)
-        for start in self._starts(searcher):
+        known = () if self.resumed is None else self.resumed.searches.get(searcher.name, ())
+        learnt = Learnt(known[0].unit) if known else None
+        for start in self._starts(searcher, known):
             if self.interrupted and candidate.ends:
                 break
             try:
-                end = searcher.search(start)
+                end = searcher.search(start, learnt)
             except KeyboardInterrupt:
                 if not candidate.ends:
                     raise
@@ -277,9 +291,8 @@ class _Run:
             self._keep(searcher.name, end)
         return candidate
 
-    def _starts(self, searcher: Searcher) -> tuple[PlanStart, ...]:
+    def _starts(self, searcher: Searcher, known: Sequence[FinishedSearch]) -> tuple[PlanStart, ...]:
         starts = starts_of(searcher.template, self.options.starts, self.options.seed)
-        known = () if self.resumed is None else self.resumed.searches.get(searcher.name, ())
         if not known:
             return starts
         best = min(known, key=lambda d: (d.violation > FEASIBLE, -d.value if d.violation <= FEASIBLE else d.violation))

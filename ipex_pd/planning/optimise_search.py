@@ -18,6 +18,7 @@ from ipex_pd.numerics.constrained import (
     minimise_constrained,
 )
 from ipex_pd.numerics.constrained_limits import Array, NonlinearLimits
+from ipex_pd.numerics.constrained_memory import Learnt
 from ipex_pd.planning.starts import PlanStart
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ Told = Callable[[str, int, float, float], None]
 
 FEASIBLE = 1e-4
 """Overstepping of a limit, in units of the limit, that a search counts as none."""
+
+ROUGH = ConstrainedStopping(gradient=0.03, decrease=1e-5, violation=FEASIBLE, stall=0.03)
+"""Ends a stage that only prepares the next one; gradients in units of the start's."""
+SCOUTING = ConstrainedStopping(gradient=0.01, decrease=1e-6, violation=FEASIBLE, stall=0.01)
+"""Ends a search on scouts: what they cannot tell from what all members want is not worth steps."""
+
+ON_ALL = 0.002
+"""Share of all gained that four steps on all members must gain for the search to go on."""
 
 NEARLY = 0.03
 """Part of the size of the goal within which the second of two optima of scouts is searched on all members too."""
@@ -157,21 +166,23 @@ class Searcher:
 
         return NonlinearLimits(both, self.objective.lower, self.objective.upper, self.objective.labels)
 
-    def search(self, start: PlanStart) -> SearchEnd:
-        """Search from one start through all widths; the end is judged at the last one."""
+    def search(self, start: PlanStart, learnt: Learnt | None = None) -> SearchEnd:
+        """Search from one start through all widths; the end is judged at the last one.
+
+        Args:
+            start: where to begin.
+            learnt: by the search that this one goes on with.
+        """
         x, stages, began = start.x, self.options.widths, float("nan")
         found: ConstrainedMinimum | None = None
         for number, width in enumerate(stages):
             last = number == len(stages) - 1
-            loose, least = (30, 1e-5) if not last else (10, 1e-6) if self.scouting else (1, 1e-9)
-            stopping = ConstrainedStopping(
-                gradient=loose * self.options.gradient,
-                decrease=least,
-                violation=FEASIBLE,
+            stopping = replace(
+                ROUGH if not last else SCOUTING if self.scouting else self._whole,
                 iterations=self.options.iterations if last else max(1, self.options.iterations // 4),
             )
             try:
-                found = self._stage(start.name, x, width, stopping)
+                found = self._stage(start.name, x, width, stopping, learnt if found is None else found.learnt)
             except KeyboardInterrupt:
                 # it came before the stage had a first point
                 if found is None:
@@ -185,12 +196,20 @@ class Searcher:
         assert found is not None
         return SearchEnd(start.name, x, -found.value, found, began)
 
-    def polished(self, label: str, x: Array) -> SearchEnd:
-        """A search on from where a search on other members ended, at the last width."""
-        stopping = ConstrainedStopping(
-            gradient=self.options.gradient, decrease=1e-9, violation=FEASIBLE, iterations=self.options.polish
-        )
-        found = self._stage(f"{label}, all members", x, self.options.widths[-1], stopping)
+    @property
+    def _whole(self) -> ConstrainedStopping:
+        return ConstrainedStopping(gradient=self.options.gradient, decrease=1e-9, violation=FEASIBLE)
+
+    def polished(self, label: str, x: Array, learnt: Learnt | None = None) -> SearchEnd:
+        """A search on from where a search on other members ended, at the last width.
+
+        Args:
+            label: of where it began.
+            x: where the other search ended.
+            learnt: by that search.
+        """
+        stopping = replace(self._whole, iterations=self.options.polish, stall=ON_ALL)
+        found = self._stage(f"{label}, all members", x, self.options.widths[-1], stopping, learnt)
         began = -found.trace[0].value if found.trace else float("nan")
         return SearchEnd(label, found.x, -found.value, found, began)
 
@@ -207,7 +226,15 @@ class Searcher:
         began = -found.trace[0].value if found.trace else float("nan")
         return SearchEnd(start.name, found.x, -found.value, found, began)
 
-    def _stage(self, label: str, x: Array, width: float, stopping: ConstrainedStopping) -> ConstrainedMinimum:
+    def _stage(
+        self, label: str, x: Array, width: float, stopping: ConstrainedStopping, learnt: Learnt | None = None
+    ) -> ConstrainedMinimum:
+        objective = self.objective.sharpened(width)
+
+        def quick(at: Array) -> tuple[float, Array]:
+            found = objective.told(np.asarray(at, float))
+            return -found.value, found.limits
+
         def cost(at: Array) -> tuple[float, Array]:
             found = self.evaluate(at, width)
             assert found.gradient is not None
@@ -229,6 +256,8 @@ class Searcher:
             algorithm=self.options.algorithm,
             stopping=stopping,
             callback=step,
+            quick=quick,
+            learnt=learnt,
         )
 
     def violation(self, x: Array, limits: Array) -> float:

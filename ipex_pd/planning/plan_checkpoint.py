@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from ipex_pd.planning.optimise_search import SearchEnd
     from ipex_pd.records.plans import PlanningProblem
 
-SCHEMA = "ipex_pd.plan_checkpoint/1"
+SCHEMA = "ipex_pd.plan_checkpoint/2"
 
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """One finished search: where it began and ended (x [n]), the smooth goal and violation there."""
+    """A finished search: where it began and ended (x [n]), smooth goal, violation, and the unit of gradients."""
 
     start: str
     x: tuple[float, ...]
     value: float
     violation: float
+    unit: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class PlanCheckpoint:
 
     def with_end(self, name: str, end: SearchEnd) -> PlanCheckpoint:
         """The same with one search more."""
-        done = FinishedSearch(end.start, tuple(map(float, end.x)), float(end.value), float(end.violation))
+        value, violation, unit = float(end.value), float(end.violation), float(end.minimum.learnt.unit)
+        done = FinishedSearch(end.start, tuple(map(float, end.x)), value, violation, unit)
         return PlanCheckpoint(self.question, {**self.searches, name: (*self.searches.get(name, ()), done)})
 
     def to_json(self) -> str:
@@ -69,7 +71,7 @@ def checkpoint_from_json(text: str) -> PlanCheckpoint:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise RecordError("this is no checkpoint of a plan", code="plan.checkpoint", rule=f"Its schema is `{SCHEMA}`")
     searches = {
-        name: tuple(FinishedSearch(d["start"], tuple(d["x"]), d["value"], d["violation"]) for d in ends)
+        name: tuple(FinishedSearch(d["start"], tuple(d["x"]), d["value"], d["violation"], d["unit"]) for d in ends)
         for name, ends in data["searches"].items()
     }
     return PlanCheckpoint(data["question"], searches)

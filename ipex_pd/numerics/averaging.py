@@ -31,6 +31,10 @@ _s, _w = np.polynomial.legendre.leggauss(NODES)
 _s, _w = 0.5 * (_s + 1.0), 0.5 * _w
 TIMES = _s**_GRADE
 WEIGHTS = _GRADE * _s ** (_GRADE - 1.0) * _w
+_TO_DEGREES = (2 * np.arange(_DEGREE + 1) + 1)[:, None] * (
+    np.polynomial.legendre.legvander(2 * _s - 1, _DEGREE) * _w[:, None]
+).T
+"""[degree, node]: from values at Gauss nodes to Legendre coefficients."""
 AT_STAGES = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
 """[stage, degree]: from Legendre coefficients to values at the stage times."""
 
@@ -170,6 +174,32 @@ def filter_nodes(edges: Array, drive: Array, decay: Array | None, span: Array) -
         return start + span[:, None] * jnp.einsum("mn,lnb->lmb", RUNNING, drive)
     growth = jnp.exp(decay * TIMES[:, None] * span[:, None])
     return (start + span[:, None] * jnp.einsum("mn,lnb->lmb", RUNNING, growth * drive)) / growth
+
+
+def undriven(start: Array, drive: Array, decay: Array | None, length: Array) -> Array:
+    """Values [S + 1, B] at the edges of sub-steps of ``dy/dt = drive - decay y`` with a constant drive, in closed form.
+
+    Args:
+        start: [B] value at the left edge of the first sub-step.
+        drive: [B].
+        decay: [B] [1/day], or None for an integral.
+        length: [S, B] [day].
+    """
+    time = jnp.concatenate([jnp.zeros_like(length[:1]), jnp.cumsum(length, axis=0)])
+    return _under(start, drive, decay, time)
+
+
+def undriven_coefficients(edges: Array, drive: Array, decay: Array | None, length: Array) -> Array:
+    """Its Legendre coefficients [degree, S, B] over the sub-steps; arguments as in `undriven`."""
+    nodes = _under(edges[:-1, None], drive, decay, _s[:, None] * length[:, None])
+    return jnp.einsum("dn,snb->dsb", _TO_DEGREES, nodes)
+
+
+def _under(start: Array, drive: Array, decay: Array | None, time: Array) -> Array:
+    if decay is None:
+        return start + drive * time
+    fading = jnp.exp(-decay * time)
+    return start * fading + drive * divided_difference(0.0, decay, 1.0, fading, time)
 
 
 def dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, age: Array, length: Array) -> Array:

@@ -256,6 +256,9 @@ class _Given:
 
     def take(self, family: Family, doses: Doses) -> None:
         """Drugs, effects and filters of one family over all sub-steps."""
+        if not family.drugs:
+            self._undriven(family)
+            return
         steps, room = doses.begin.shape[:2]
         doses = jax.tree.map(lambda v: v.reshape(steps * room, *v.shape[2:]), doses)
         shape = (*doses.span.shape[:1], averaging.NODES, *doses.span.shape[1:])
@@ -276,6 +279,24 @@ class _Given:
             edges = averaging.filtered(self.x[about.state], *known)
             seen = averaging.coefficients(weights, averaging.filter_nodes(edges, *known)) if about.used else None
             self.filters[j] = (edges[::room], seen)
+
+    def _undriven(self, family: Family) -> None:
+        """Effects and filters on which no drug acts: constant, and in closed form."""
+        model, children = self.course.system.model, self.x.shape[1:]
+        none = potencies(self.course.system, self.theta, [jnp.zeros(())] * len(self.course.system.drugs))
+        effects = model.affected(none, self.theta, model.prepare_effects(self.theta))
+        wide = [jnp.broadcast_to(v, children) for v in effects]
+        for i in family.effects:
+            if i in self.reduced.inputs:
+                flat = jnp.broadcast_to(wide[i], self.length.shape)
+                rest = jnp.zeros((averaging.AT_STAGES.shape[1] - 1, *flat.shape))
+                self.inputs[i] = jnp.concatenate([flat[None], rest])
+        linear = self.reduced.linear(wide, self.theta)
+        for j in family.filters:
+            about, (drive, decay) = self.reduced.filters[j], linear[j]
+            known = (jnp.broadcast_to(drive, children), decay if about.decays else None, self.length)
+            edges = averaging.undriven(self.x[about.state], *known)
+            self.filters[j] = (edges, averaging.undriven_coefficients(edges, *known) if about.used else None)
 
     def _levels(self, family: Family, doses: Doses, steps: int) -> list[Array]:
         """Concentrations [L, N, B] [mg/L] of every drug, zero outside the family."""

@@ -11,6 +11,7 @@ _HOME = {
     "PlanOptions": "planning.optimise",
     "adaptive_dosing": "planning.adaptive",
     "bootstrap": "inference.resampling",
+    "bridge_timing": "planning.bridges",
     "catalogue": "records.library",
     "compare": "planning.comparison",
     "compare_policies": "planning.policies",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from ipex_pd.inference.profiles import profile as profile
     from ipex_pd.inference.resampling import bootstrap as bootstrap
     from ipex_pd.planning.adaptive import adaptive_dosing as adaptive_dosing
+    from ipex_pd.planning.bridges import bridge_timing as bridge_timing
     from ipex_pd.planning.comparison import compare as compare
     from ipex_pd.planning.ensemble import Ensemble as Ensemble
     from ipex_pd.planning.ensemble import ensemble_of as ensemble_of

@@ -14,6 +14,7 @@ from ipex_pd.cli.runs import RunFolder, guarded, interruptible, open_run, requir
 from ipex_pd.errors import UsageError, nearest_hint
 
 if TYPE_CHECKING:
+    from ipex_pd.planning.bridges import BridgeTiming
     from ipex_pd.planning.optimise import PlanOptions
     from ipex_pd.planning.pareto import PlanFront
     from ipex_pd.planning.plan import Plan
@@ -54,7 +55,8 @@ def optimise(
         typer.Option(
             "--draws",
             metavar="FILE",
-            help="Draws of population values (of a fit) in place of the stated uncertainty; children vary around them.",
+            help="Draws of population values (of a fit) in place of the stated uncertainty; virtual children vary "
+            "around them: not for one child's posterior, which is planned for in Python.",
         ),
     ] = None,
     children: Annotated[
@@ -73,6 +75,14 @@ def optimise(
             "--front",
             metavar="GOAL,GOAL",
             help="Also what more of one goal costs in another, such as survival,steroid_dose.",
+        ),
+    ] = None,
+    bridges: Annotated[
+        str | None,
+        typer.Option(
+            "--bridges",
+            metavar="DAY,DAY",
+            help="Also search the doses before the transplant anew for these days of it, such as 60,180,365.",
         ),
     ] = None,
     sensitivity: Annotated[
@@ -116,18 +126,21 @@ def optimise(
         "iterations": iterations,
         "algorithm": algorithm,
         "front": front,
+        "bridges": bridges,
         "seed": seed,
     }
     done = _checkpoint(out, resume=resume)
     folder = open_run(out, asked, _inputs(plan, asked), overwrite=overwrite or resume)
     if folder is not None and done is not None:
         folder.write(CHECKPOINT, done.to_json() + "\n")
-    two = _two(front)
+    two, days = _two(front), _bridge_days(bridges, problem)
     found = _searched(problem, child, start, given, chosen, folder, done, quiet=json)
     with guarded(folder):
         if folder is not None:
             _keep(folder, found)
-        more = _more(problem, child, found, given, chosen, timing=timing, two=two, hangs=sensitivity, quiet=json)
+        more = _more(
+            problem, child, found, given, chosen, timing=timing, two=two, days=days, hangs=sensitivity, quiet=json
+        )
         _deliver(found, more, report, folder, as_json=json)
     if found.partial:
         raise console.Interrupted(
@@ -188,6 +201,7 @@ class _More(NamedTuple):
     timing: TimingProfile | None = None
     front: PlanFront | None = None
     sensitivity: Sensitivity | None = None
+    bridges: BridgeTiming | None = None
 
 
 def _more(
@@ -199,6 +213,7 @@ def _more(
     *,
     timing: bool,
     two: tuple[str, str] | None,
+    days: tuple[float, ...],
     hangs: bool,
     quiet: bool,
 ) -> _More:
@@ -213,6 +228,8 @@ def _more(
             told = told._replace(front=_front(problem, child, draws, chosen, two, quiet))
         if timing and problem.timing is not None:
             told = told._replace(timing=_timed(problem, child, draws, quiet))
+        if days:
+            told = told._replace(bridges=_bridged(problem, child, days, draws, chosen, quiet))
     except KeyboardInterrupt:
         console.warn("stopped: the plan is kept, what was being asked about it is left out")
     return told
@@ -227,6 +244,29 @@ def _timed(problem: PlanningProblem, child: Patient, draws: ParameterDraws | Non
             advance(f"the day of the transplant, {done} of {total} parts", int(done == total))
 
         return interruptible(lambda: transplant_timing(child, goal=problem, draws=draws, progress=tell))
+
+
+def _bridged(
+    problem: PlanningProblem,
+    child: Patient,
+    days: tuple[float, ...],
+    draws: ParameterDraws | None,
+    chosen: PlanOptions,
+    quiet: bool,
+) -> BridgeTiming:
+    from dataclasses import replace
+
+    from ipex_pd.planning.bridges import bridge_timing
+
+    with console.progress("Bridges", len(days) + 1, quiet=quiet) as advance:
+
+        def tell(day: str, done: int, total: int) -> None:
+            advance(f"a bridge for {day}, {done} of {total} done", done)
+
+        one = replace(chosen, starts=1)
+        return interruptible(
+            lambda: bridge_timing(child, goal=problem, days=days, draws=draws, options=one, progress=tell)
+        )
 
 
 def _front(
@@ -284,6 +324,27 @@ def _two(front: str | None) -> tuple[str, str] | None:
         if name not in GOALS:
             raise UsageError(f"`{name}` is no goal", where="--front", rule=nearest_hint(name, GOALS))
     return names[0], names[1]
+
+
+def _bridge_days(text: str | None, problem: PlanningProblem) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        days = tuple(sorted({float(day) for day in text.split(",")}))
+    except ValueError:
+        days = ()
+    if not days or not (days[0] >= 0 and days[-1] < problem.horizon):
+        raise UsageError(
+            f"`{text}` names no days of a transplant",
+            where="--bridges",
+            rule=f"Days lie between 0 and the horizon, {problem.horizon:g}",
+            cure="Write for example `--bridges 60,180,365`",
+        )
+    if problem.transplant_day is None and problem.timing is None:
+        raise UsageError(
+            f"`{problem.name}` moves no transplant", where="--bridges", rule="It is for plans with a day of transplant"
+        )
+    return days
 
 
 def _problem(plan: str, children: int | None) -> PlanningProblem:
@@ -348,7 +409,7 @@ def _deliver(found: Plan, more: _More, report: Path | None, folder: RunFolder | 
 
     page = ""
     if report is not None or folder is not None:
-        page = render_plan_report(found, timing=more.timing, front=more.front, sensitivity=more.sensitivity)
+        page = render_plan_report(found, **more._asdict())
     told = {name: record for name, record in more._asdict().items() if record is not None}
     if folder is not None:
         for name, record in told.items():

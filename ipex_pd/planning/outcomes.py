@@ -127,6 +127,11 @@ class Outcomes:
         kept = np.isfinite(self.value).all(axis=0) & np.isfinite(self.survival).all(axis=0)
         return self if kept.all() else self._each(self, lambda a, b: a[:, kept], self.days, self.members[kept])
 
+    def only(self, days: Sequence[float], members: np.ndarray) -> Outcomes:
+        """Some days of some members."""
+        rows, columns = np.isin(self.days, days), np.isin(self.members, members)
+        return self._each(self, lambda a, b: a[rows][:, columns], self.days[rows], self.members[columns])
+
     def _each(
         self, other: Outcomes, put: Callable[[Floats, Floats], Floats], days: Floats, members: np.ndarray
     ) -> Outcomes:

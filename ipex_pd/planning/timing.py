@@ -189,8 +189,8 @@ def transplant_timing(
             rule="A profile tells expectations; how members and draws differ stands in its bands",
             cure="Write `statistic: mean`",
         )
-    ensemble = _members(child, goal, draws)
-    plan = regimen if regimen is not None else _regimen(goal.start)
+    ensemble = members_of(child, goal, draws)
+    plan = regimen if regimen is not None else regimen_of(goal.start)
     first = _days(goal, days, chosen)
     run = _Run(Marcher(ensemble, goal, plan, first, at_once=chosen.at_once, threads=chosen.threads), progress)
     never = [NEVER] if chosen.never else []
@@ -198,7 +198,8 @@ def transplant_timing(
     run.first([*first, *never], rounds)
     for _ in range(rounds):
         run.refine(Who.of(ensemble, run.found.members), chosen.nearest)
-    return _profile(run, ensemble, goal, plan, chosen, days is None)
+    notes = _notes(run, ensemble, goal, refined=days is None)
+    return profile_of(run.found, ensemble, goal, plan, seed=chosen.seed, notes=notes, partial=run.partial)
 
 
 class _Run:
@@ -266,7 +267,8 @@ class _Run:
             self.progress(self.done, self.total)
 
 
-def _members(child: Patient | Population | Ensemble, goal: PlanningProblem, draws: ParameterDraws | None) -> Ensemble:
+def members_of(child: Patient | Population | Ensemble, goal: PlanningProblem, draws: ParameterDraws | None) -> Ensemble:
+    """The members that a plan asks for around a child, or those that are given. Raises: UsageError."""
     if isinstance(child, Ensemble):
         if draws is not None:
             raise UsageError("draws beside the members", rule="Members have their draws already", cure="Leave them out")
@@ -277,7 +279,8 @@ def _members(child: Patient | Population | Ensemble, goal: PlanningProblem, draw
     return ensemble_of(child, children=children, draws=draws, seed=goal.ensemble.seed)
 
 
-def _regimen(start: str | Regimen) -> Regimen:
+def regimen_of(start: str | Regimen) -> Regimen:
+    """A regimen, by its name or itself."""
     return start if isinstance(start, Regimen) else load_regimen(start)
 
 
@@ -301,24 +304,31 @@ def _days(goal: PlanningProblem, days: Sequence[float] | None, options: TimingOp
     return coarse_days(*ends, options.coarse)
 
 
-def _profile(
-    run: _Run, ensemble: Ensemble, goal: PlanningProblem, regimen: Regimen, options: TimingOptions, refined: bool
+def profile_of(
+    found: Outcomes,
+    ensemble: Ensemble,
+    goal: PlanningProblem,
+    regimen: Regimen,
+    *,
+    seed: int,
+    notes: tuple[str, ...],
+    partial: bool = False,
 ) -> TimingProfile:
-    found = run.found
+    """A profile from what became of its members."""
     who = Who.of(ensemble, found.members)
     return TimingProfile(
         table=profile_table(found, who),
         causes=cause_table(found, who),
         groups=group_table(found, who),
-        optimum=optimum(found, who, options.seed),
+        optimum=optimum(found, who, seed),
         outcomes=found,
         who=who,
         regimen=regimen,
         goal=goal.name,
         unit="weighted goals" if len(goal.goals) > 1 else goal.goals[0].unit,
         horizon=float(goal.horizon),
-        notes=_notes(run, ensemble, goal, refined),
-        partial=run.partial,
+        notes=notes,
+        partial=partial,
     )
 
 

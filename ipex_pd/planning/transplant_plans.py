@@ -27,7 +27,7 @@ from ipex_pd.simulation.study import Study
 
 _FOLLOWED = 40
 """Members whose multiples are looked at: the median of so many is known to a sixth of their spread."""
-_BEYOND = 1000.0
+BEYOND = 1000.0
 """Days after the horizon at which a transplant that never comes is put, so that all that counts from it is later."""
 
 
@@ -51,7 +51,7 @@ class TransplantPlans:
 
     def on(self, day: float) -> Regimen:
         """The regimen with the transplant on a day; `NEVER` puts it after the horizon, and the bridge goes on."""
-        return self.regimen.with_transplant_day(day if np.isfinite(day) else self.horizon + _BEYOND)
+        return self.regimen.with_transplant_day(day if np.isfinite(day) else self.horizon + BEYOND)
 
     def schedule(self, day: float) -> Schedule:
         """What is given when the transplant is on a day.

@@ -16,9 +16,10 @@ from ipex_pd.report.plan_figures import (
     sensitivity_figure,
     simulations_of,
 )
-from ipex_pd.report.plan_timing import timing_content
+from ipex_pd.report.plan_timing import bridges_content, timing_content
 
 if TYPE_CHECKING:
+    from ipex_pd.planning.bridges import BridgeTiming
     from ipex_pd.planning.pareto import PlanFront
     from ipex_pd.planning.plan import Plan
     from ipex_pd.planning.sensitivity import Sensitivity
@@ -41,6 +42,7 @@ def write_plan_report(
     timing: TimingProfile | None = None,
     front: PlanFront | None = None,
     sensitivity: Sensitivity | None = None,
+    bridges: BridgeTiming | None = None,
 ) -> Path:
     """Write the report of a plan.
 
@@ -50,6 +52,7 @@ def write_plan_report(
         timing: the outcome by day of transplant, of `transplant_timing`.
         front: of two goals, of `pareto_front`.
         sensitivity: what the plan hangs on, of `plan_sensitivity`.
+        bridges: a bridge for each day of transplant, of `bridge_timing`.
 
     Returns:
         The path of the report.
@@ -57,7 +60,8 @@ def write_plan_report(
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_page(render_plan_report(plan, timing=timing, front=front, sensitivity=sensitivity), path)
+    page = render_plan_report(plan, timing=timing, front=front, sensitivity=sensitivity, bridges=bridges)
+    return write_page(page, path)
 
 
 def render_plan_report(
@@ -66,13 +70,18 @@ def render_plan_report(
     timing: TimingProfile | None = None,
     front: PlanFront | None = None,
     sensitivity: Sensitivity | None = None,
+    bridges: BridgeTiming | None = None,
 ) -> str:
     """The report as one HTML text; arguments as for `write_plan_report`."""
-    return render_page("plan_report.html", _content(plan, timing, front, sensitivity))
+    return render_page("plan_report.html", _content(plan, timing, front, sensitivity, bridges))
 
 
 def _content(
-    plan: Plan, timing: TimingProfile | None, front: PlanFront | None, sensitivity: Sensitivity | None
+    plan: Plan,
+    timing: TimingProfile | None,
+    front: PlanFront | None,
+    sensitivity: Sensitivity | None,
+    bridges: BridgeTiming | None,
 ) -> dict[str, Any]:
     names = [str(row["name"]) for row in plan.values.to_dict("records") if row["role"] != "relaxed"]
     look = figures.styles([START, PLAN, *(name for name in names if name not in (START, PLAN))])
@@ -82,6 +91,8 @@ def _content(
     drawn["sensitivity"] = [] if sensitivity is None else [sensitivity_figure(sensitivity)]
     told = timing_content(timing)
     drawn["timing"] = told.pop("figures")
+    bridged = bridges_content(bridges)
+    drawn["bridges"] = bridged.pop("figures")
     columns, expected = plan_tables.expected_rows(plan, letters)
     runs = simulations_of(plan)
     chosen = runs.get(PLAN)
@@ -110,6 +121,7 @@ def _content(
         "ranking": _ranking(plan),
         "rounding": list(plan.rounding.notes),
         "timing": told,
+        "bridges": bridged,
         "front": None if front is None else repr(front).splitlines()[1:],
         "switches": [] if sensitivity is None else list(sensitivity.in_words()),
         "limits": list(_LIMITS),

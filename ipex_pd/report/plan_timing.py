@@ -15,6 +15,7 @@ from ipex_pd.report import figures, tables
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ipex_pd.planning.bridges import BridgeTiming
     from ipex_pd.planning.timing import TimingProfile
 
 _CURVES = (("survival", "Alive at the horizon"), ("organ_free", "Alive with all organs"))
@@ -54,6 +55,45 @@ def timing_sentences(profile: TimingProfile) -> list[str]:
     if profile.partial:
         lines.append("The profile was interrupted: it holds the members and days that were done.")
     return [*lines, *profile.notes]
+
+
+def bridges_content(bridges: BridgeTiming | None) -> dict[str, Any]:
+    """Sentences, table and figure of bridges made for each day; empty lists without them."""
+    if bridges is None:
+        return {"lines": [], "columns": [], "rows": [], "figures": []}
+    rows = [
+        [
+            _day(float(row["day"])),
+            f"{row['given']:.4g}",
+            f"{row['made']:.4g}",
+            f"{row['gain']:+.3g} ({row['gain_low']:+.3g} to {row['gain_high']:+.3g})".replace("-", "−"),
+            "kept" if row["feasible"] else "not kept",
+        ]
+        for row in bridges.table.to_dict("records")
+    ]
+    figure = Figure(figsize=figures.PANEL_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    figures.dress(axes, "Goal, by bridge", "months from the start to the transplant")
+    for name, label, k in (("given", "the bridge given", 2), ("made", "a bridge for each day", 1)):
+        finite = np.isfinite(bridges.table["day"].to_numpy(float))
+        own, never = bridges.table[finite], bridges.table[~finite]
+        colour = figures.COLOURS[k]
+        axes.plot(own["day"] / _MONTH, own[name], "-o", color=colour, linewidth=1.4, markersize=3, label=label)
+        if len(never):
+            axes.axhline(float(never[name].iloc[0]), color=colour, linewidth=1.0, linestyle=":")
+    axes.legend(fontsize=7, frameon=False)
+    lines = [
+        "The doses before the transplant were searched anew for each of these days, and for no transplant.",
+        bridges.notes[0],
+        *(["The search was interrupted: days that were not done are left out."] if bridges.partial else []),
+    ]
+    words = "Goal against the day of transplant, with the bridge given and with one made for each day, dotted without"
+    return {
+        "lines": lines,
+        "columns": ["Transplant", "Bridge given", "Bridge of its own", "Gain (90 %)", "Limits"],
+        "rows": rows,
+        "figures": [(words, figure)],
+    }
 
 
 def _day(day: float) -> str:

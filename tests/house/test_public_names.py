@@ -21,6 +21,7 @@ def test_public_list_is_pinned():
         "PlanOptions",
         "adaptive_dosing",
         "bootstrap",
+        "bridge_timing",
         "catalogue",
         "compare",
         "compare_policies",

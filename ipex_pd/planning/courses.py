@@ -136,7 +136,7 @@ class Courses:
         self._sampled_moves = bool(self.troughs) and "times" in self.moving
         self._frozen: Frozen | None = None
         self._freezer: Freezer | None = None
-        self._solved: tuple[bytes, Frozen, Leaves, Traced] | None = None
+        self._solved: tuple[bytes, Members, Frozen, Leaves, Traced] | None = None
         self._lock = threading.Lock()
 
     def _require_plain(self) -> None:
@@ -245,12 +245,13 @@ class Courses:
 
     def solved_at(self, x: Array) -> tuple[Frozen, Leaves, Traced]:
         """What holds at x, its leaves and the solution; the last one is remembered: derivatives follow a value."""
-        key = np.asarray(x, float).tobytes()
-        if self._solved is None or self._solved[0] != key:
+        key, known = np.asarray(x, float).tobytes(), self._solved
+        if known is None or known[0] != key or known[1] is not self.members:
             frozen = self.frozen(x)
             leaves = self.leaves(frozen, self.concrete(x))
-            self._solved = (key, frozen, leaves, self.solved(frozen, leaves))
-        return self._solved[1:]
+            known = (key, self.members, frozen, leaves, self.solved(frozen, leaves))
+            self._solved = known
+        return known[2:]
 
     def course(self, frozen: Frozen, schedule: Schedule, leaves: Leaves, traced: Traced) -> Course:
         """A course from a solution; pure, under derivatives."""

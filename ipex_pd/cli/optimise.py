@@ -61,7 +61,9 @@ def optimise(
     ] = None,
     children: Annotated[
         int | None,
-        typer.Option("--children", min=1, help="Virtual children of the ensemble, in place of the plan's number."),
+        typer.Option(
+            "--children", min=1, help="Virtual children of the search, in place of the plan's number; fresh ones stay."
+        ),
     ] = None,
     starts: Annotated[int, typer.Option("--starts", min=1, help="Searches of each combination of choices.")] = 3,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="The most steps of one search.")] = 40,
@@ -353,9 +355,8 @@ def _problem(plan: str, children: int | None) -> PlanningProblem:
     problem = load_plan(plan)
     if children is None:
         return problem
-    changed = {"ensemble": problem.ensemble.model_copy(update={"children": children})}
-    if problem.out_of_sample is not None:
-        changed["out_of_sample"] = problem.out_of_sample.model_copy(update={"children": children})
+    # judged as the plan asks: the share of a few children says little of what a limit keeps in others
+    changed = {"ensemble": problem.ensemble.model_copy(update={"children": children}), "out_of_sample": problem.fresh}
     return problem.model_copy(update=changed)
 
 

@@ -147,6 +147,14 @@ def _state(plan: Plan) -> tuple[str, str, str]:
     lost = _survival_lost(plan)
     if lost:
         return "look", "Better by its goals, worse in survival", lost
+    missed = [limit for limit in plan.limits if not limit.met]
+    if missed:
+        count = "a limit is" if len(missed) == 1 else f"{len(missed)} limits are"
+        return (
+            "look",
+            "Better, but a limit is missed",
+            f"{count} kept in the children it was made for, and not in fresh ones",
+        )
     row = plan.value()
     if row["gain_low"] == row["gain_low"] and row["gain_low"] <= 0:
         return "look", "Perhaps better", "the interval of the gain over the start holds zero"

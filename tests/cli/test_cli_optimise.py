@@ -2,12 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 import ipex_pd as ipx
 from ipex_pd.cli.main import run
-from ipex_pd.planning.plan import plan_from_json
+from ipex_pd.planning.plan import PlanLimit, plan_from_json
 from ipex_pd.report.plan_html import render_plan_report
 
 PLAN = """
@@ -74,6 +75,16 @@ def test_a_plan_read_back_has_a_page_without_figures_of_courses(finished):
     page = render_plan_report(plan)
     assert "What the plan is worth" in page
     assert "Organs and growth" not in page
+
+
+def test_a_limit_that_fresh_children_miss_is_told_at_the_top(finished):
+    found = plan_from_json((finished / "plan.json").read_text())
+    plan = replace(found, expected=found.expected.assign(difference_high=1.0))  # costs no lives
+    assert "on children it was not made for, within all limits" in render_plan_report(plan)
+    missed = PlanLimit("trough", "fraction", "true", 0.4, 0.5, 1.0, -0.1, False)
+    page = render_plan_report(replace(plan, limits=(*plan.limits, missed)))
+    assert "Better, but a limit is missed" in page
+    assert "on children it was not made for, within all limits" not in page
 
 
 def test_calendar_of_the_page_is_the_calendar_of_the_plan(finished):

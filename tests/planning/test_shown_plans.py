@@ -99,11 +99,12 @@ STANDARDS = [
 
 @pytest.fixture(scope="module")
 def tapers(children):
-    """The shipped taper beside sirolimus, for each child in four truths, from five starts; judged in four others.
+    """The shipped taper, for each child in four truths, from five starts; judged in four others.
 
-    The plan compares three second drugs; the one that does best in these children is searched here from all starts.
+    Of the three second drugs ciclosporin is left out. Sirolimus does best where it reaches its window, which it does not
+    in children who clear it fast: there the plan takes tacrolimus, and sirolimus alone does not keep the limits.
     """
-    asked = {"start": "sirolimus_prednisolone", "alternatives": (), "compare_with": tuple(STANDARDS)}
+    asked = {"alternatives": ("sirolimus_prednisolone",), "compare_with": tuple(STANDARDS)}
     goal = load_plan("steroid_sparing_taper").model_copy(update=asked)
     options = PlanOptions(starts=5, iterations=40, neighbours=20)
     return [
@@ -125,14 +126,14 @@ def test_the_taper_beats_every_standard_regimen_out_of_sample(tapers, number):
     plan = tapers[number]
     assert plan.feasible
     assert outdone(plan)
-    assert set(STANDARDS) - {"sirolimus_prednisolone"} <= set(plan.values["name"])
+    assert set(STANDARDS) - {"prednisolone_tacrolimus"} <= set(plan.values["name"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(CHILDREN))
 def test_the_taper_can_be_prescribed(tapers, number):
     for row in tapers[number].calendar.to_dict("records"):
-        step = {"sirolimus": 0.1, "prednisolone": 0.5}[row["drug"]]
+        step = {"tacrolimus": 0.1, "sirolimus": 0.1, "prednisolone": 0.5}[row["drug"]]
         assert abs(row["mg_a_dose"] / step - round(row["mg_a_dose"] / step)) < 1e-6
 
 

@@ -101,8 +101,8 @@ STANDARDS = [
 def tapers(children):
     """The shipped taper, for each child in four truths, from five starts; judged in four others.
 
-    Of the three second drugs ciclosporin is left out. Sirolimus does best where it reaches its window, which it does not
-    in children who clear it fast: there the plan takes tacrolimus, and sirolimus alone does not keep the limits.
+    Of the three second drugs ciclosporin is left out. Sirolimus does best where it reaches its window, which it does
+    not in children who clear it fast: there the plan takes tacrolimus, and sirolimus alone does not keep the limits.
     """
     asked = {"alternatives": ("sirolimus_prednisolone",), "compare_with": tuple(STANDARDS)}
     goal = load_plan("steroid_sparing_taper").model_copy(update=asked)

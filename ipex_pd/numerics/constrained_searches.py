@@ -80,6 +80,8 @@ def slsqp(
 ) -> Outcome:
     """Sequential quadratic programming (Kraft), begun again at the best point while that helps.
 
+    A point is accepted where its gradient is asked for: SciPy's own callback tells the first trial of the next step.
+
     Args:
         problem: what is searched.
         iterations: the most steps.
@@ -92,7 +94,7 @@ def slsqp(
     used, message = 0, ""
     for _ in range(_ROUNDS):
         before = problem.best or problem.start
-        view = _View(guard, problem.scaled(before.x), root)
+        view = _View(guard, problem.scaled(before.x), root, accept)
         found = scipy_minimize(
             view.value,
             view.begin,
@@ -100,7 +102,6 @@ def slsqp(
             method="SLSQP",
             bounds=view.bounds,
             constraints=view.constraints,
-            callback=lambda w, view=view: accept(problem.point(view.z(w))),
             options={"maxiter": max(iterations - used, 1), "ftol": decrease},
         )
         used += int(found.nit)
@@ -124,8 +125,8 @@ class _View:
     With S, bounds are inequalities like others, as they are inside SLSQP anyway.
     """
 
-    def __init__(self, guard: Guard, begin: Array, root: Array | None) -> None:
-        self.guard, self.root = guard, root
+    def __init__(self, guard: Guard, begin: Array, root: Array | None, accept: Accept) -> None:
+        self.guard, self.root, self.accept = guard, root, accept
         problem = guard.problem
         self.centre, self.begin = begin, begin if root is None else np.zeros(len(begin))
         self.bounds = list(zip(problem.low, problem.high, strict=True)) if root is None else None
@@ -141,6 +142,7 @@ class _View:
 
     def gradient(self, w: Array) -> Array:
         slope = self.guard.gradient(self.z(w))
+        self.accept(self.guard.at(self.z(w)))
         return slope if self.root is None else slope @ self.root
 
     def _seen(self, own: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as plain_json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -256,8 +257,6 @@ def _bridged(
     chosen: PlanOptions,
     quiet: bool,
 ) -> BridgeTiming:
-    from dataclasses import replace
-
     from ipex_pd.planning.bridges import bridge_timing
 
     with console.progress("Bridges", len(days) + 1, quiet=quiet) as advance:

@@ -30,9 +30,9 @@ Told = Callable[[str, int, float, float], None]
 FEASIBLE = 1e-4
 """Overstepping of a limit, in units of the limit, that a search counts as none."""
 
-ROUGH = ConstrainedStopping(gradient=0.03, decrease=1e-5, violation=FEASIBLE, stall=0.03)
-"""Ends a stage that only prepares the next one; gradients in units of the start's."""
-SCOUTING = ConstrainedStopping(gradient=0.01, decrease=1e-6, violation=FEASIBLE, stall=0.01)
+ROUGH = ConstrainedStopping(decrease=1e-5, violation=FEASIBLE, stall=0.03)
+"""Ends a stage that only prepares the next one; thirty times the asked gradient is enough."""
+SCOUTING = ConstrainedStopping(decrease=1e-6, violation=FEASIBLE, stall=0.01)
 """Ends a search on scouts: what they cannot tell from what all members want is not worth steps."""
 
 ON_ALL = 0.002
@@ -177,8 +177,10 @@ class Searcher:
         found: ConstrainedMinimum | None = None
         for number, width in enumerate(stages):
             last = number == len(stages) - 1
+            ends, loose = (ROUGH, 30) if not last else (SCOUTING, 10) if self.scouting else (self._whole, 1)
             stopping = replace(
-                ROUGH if not last else SCOUTING if self.scouting else self._whole,
+                ends,
+                gradient=loose * self.options.gradient,
                 iterations=self.options.iterations if last else max(1, self.options.iterations // 4),
             )
             try:

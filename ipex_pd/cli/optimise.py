@@ -115,6 +115,7 @@ def optimise(
     if report is not None:
         require_writable_file(report, "--report")
     problem = _problem(plan, children)
+    two, days = _two(front), _bridge_days(bridges, problem)
     child = options.read_patient(patient or problem.patient)
     given = None if draws is None else _draws(draws)
     chosen = PlanOptions(starts=starts, seed=seed, iterations=iterations, algorithm=algorithm)  # type: ignore[arg-type]
@@ -136,7 +137,6 @@ def optimise(
     folder = open_run(out, asked, _inputs(plan, asked), overwrite=overwrite or resume)
     if folder is not None and done is not None:
         folder.write(CHECKPOINT, done.to_json() + "\n")
-    two, days = _two(front), _bridge_days(bridges, problem)
     found = _searched(problem, child, start, given, chosen, folder, done, quiet=json)
     with guarded(folder):
         if folder is not None:

@@ -9,15 +9,12 @@ Shapes: S sub-steps of M pieces, L = S M pieces in order of time, N nodes, B row
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import DOP853
 
-from ipex_pd.numerics.explicit import STAGES
 from ipex_pd.numerics.superposition import Kinetics, divided_difference
 
 Array = Any
@@ -26,17 +23,15 @@ NODES = 10
 """Of a piece. Means of saturated effects of drugs absorbed at 12 to 100/day with half-lives of 2 to 11 h, over half a
 day or a day, err by at most 1.2e-4 (8 nodes at s^2: 8e-4; 12 at s^2.5: 2e-5)."""
 _GRADE = 2.5
-_DEGREE = 3
+DEGREE = 3
 _s, _w = np.polynomial.legendre.leggauss(NODES)
 _s, _w = 0.5 * (_s + 1.0), 0.5 * _w
 TIMES = _s**_GRADE
 WEIGHTS = _GRADE * _s ** (_GRADE - 1.0) * _w
-_TO_DEGREES = (2 * np.arange(_DEGREE + 1) + 1)[:, None] * (
-    np.polynomial.legendre.legvander(2 * _s - 1, _DEGREE) * _w[:, None]
+_TODEGREES = (2 * np.arange(DEGREE + 1) + 1)[:, None] * (
+    np.polynomial.legendre.legvander(2 * _s - 1, DEGREE) * _w[:, None]
 ).T
 """[degree, node]: from values at Gauss nodes to Legendre coefficients."""
-AT_STAGES = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
-"""[stage, degree]: from Legendre coefficients to values at the stage times."""
 
 
 def _running() -> np.ndarray:
@@ -117,6 +112,11 @@ def levels(drug: Kinetics, taken: Taken, span: Array, rate: Array, *, depot: boo
     return total / drug.volume
 
 
+def at_times(coefficients: Array, times: np.ndarray) -> Array:
+    """Values [T, ...] at some parts of a sub-step from Legendre coefficients [degree, ...]."""
+    return jnp.tensordot(jnp.asarray(np.polynomial.legendre.legvander(2 * times - 1, DEGREE)), coefficients, axes=1)
+
+
 def basis(begin: Array, span: Array, length: Array) -> Array:
     """Weights [degree, S, M, N, B] that turn values at nodes into Legendre coefficients over sub-steps.
 
@@ -192,7 +192,7 @@ def undriven(start: Array, drive: Array, decay: Array | None, length: Array) -> 
 def undriven_coefficients(edges: Array, drive: Array, decay: Array | None, length: Array) -> Array:
     """Its Legendre coefficients [degree, S, B] over the sub-steps; arguments as in `undriven`."""
     nodes = _under(edges[:-1, None], drive, decay, _s[:, None] * length[:, None])
-    return jnp.einsum("dn,snb->dsb", _TO_DEGREES, nodes)
+    return jnp.einsum("dn,snb->dsb", _TODEGREES, nodes)
 
 
 def _under(start: Array, drive: Array, decay: Array | None, time: Array) -> Array:
@@ -200,26 +200,3 @@ def _under(start: Array, drive: Array, decay: Array | None, time: Array) -> Arra
         return start + drive * time
     fading = jnp.exp(-decay * time)
     return start * fading + drive * divided_difference(0.0, decay, 1.0, fading, time)
-
-
-def dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, age: Array, length: Array) -> Array:
-    """One step of order eight, the stages in a loop so that the program holds the right-hand side once.
-
-    Args:
-        rhs: (age [B], states [M, B], inputs [I, B]) -> slopes [M, B].
-        x: [M, B].
-        inputs: [stage, I, B].
-        age: [B] at the left edge [day].
-        length: [B] [day].
-    """
-    if not x.shape[0]:
-        return x
-
-    def stage(slopes: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
-        i, weights, share, seen = row
-        slope = rhs(age + share * length, x + length * jnp.tensordot(weights, slopes, axes=1), seen)
-        return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
-
-    rows = (jnp.arange(STAGES), jnp.asarray(DOP853.A[:STAGES, :STAGES]), jnp.asarray(DOP853.C[:STAGES]), inputs)
-    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), rows)
-    return x + length * jnp.tensordot(jnp.asarray(DOP853.B), slopes, axes=1)

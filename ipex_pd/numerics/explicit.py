@@ -6,26 +6,24 @@ sees the projection at the twelve stage times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import DOP853
 
 from ipex_pd.numerics import superposition
 from ipex_pd.numerics.filters import NODE_TIMES, NODE_WEIGHTS, NODES, end_value, node_values
 from ipex_pd.numerics.integrate import Advance, Carry, Layout, potencies
 from ipex_pd.numerics.reduction import Reduced, reduce
 from ipex_pd.numerics.rows import rows_of
+from ipex_pd.numerics.stepping import EIGHTH, STAGES
 
 Array = Any
 
-STAGES = 12
 _DEGREE = 3
 _at_nodes = np.polynomial.legendre.legvander(2 * NODE_TIMES - 1, _DEGREE)
-_at_stages = np.polynomial.legendre.legvander(2 * DOP853.C[:STAGES] - 1, _DEGREE)
+_at_stages = np.polynomial.legendre.legvander(2 * EIGHTH.times - 1, _DEGREE)
 PROJECTION = _at_stages @ ((2 * np.arange(_DEGREE + 1) + 1)[:, None] * (_at_nodes * NODE_WEIGHTS[:, None]).T)
 """[stage, node]: from values at the nodes to the projection at the stages."""
 
@@ -101,18 +99,4 @@ def _moved(
     def slope(age: Array, moving: Array, u: Array) -> Array:
         return reduced.rates(age, rows_of(moving), rows_of(u), theta, constants)
 
-    ages = jnp.stack([now + c * length for c in DOP853.C[:STAGES]])
-    return _dop853(slope, jnp.stack(moving), inputs, ages, length)
-
-
-def _dop853(rhs: Callable[[Array, Array, Array], Array], x: Array, inputs: Array, ages: Array, length: Array) -> Array:
-    """One step of order eight."""
-
-    def stage(slopes: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
-        i, weights, age, u = row
-        slope = rhs(age, x + length * jnp.tensordot(weights, slopes, axes=1), u)
-        return jax.lax.dynamic_update_slice(slopes, slope[None], (i, 0, 0)), None
-
-    rows = (jnp.arange(STAGES), jnp.asarray(DOP853.A[:STAGES, :STAGES]), ages, inputs)
-    slopes, _ = jax.lax.scan(stage, jnp.zeros((STAGES, *x.shape)), rows)
-    return x + length * jnp.tensordot(jnp.asarray(DOP853.B), slopes, axes=1)
+    return EIGHTH.step(slope, jnp.stack(moving), inputs, now, length)

@@ -24,6 +24,7 @@ from ipex_pd.numerics.reduction import Dormant, Reduced, dormant_states, reduce
 from ipex_pd.numerics.rows import rows_of
 from ipex_pd.numerics.schedule import Order, Schedule, System, check_schedule
 from ipex_pd.numerics.solve import unaffected
+from ipex_pd.numerics.stepping import EIGHTH, Method
 from ipex_pd.numerics.superposition import Kinetics
 
 Array = Any
@@ -40,6 +41,7 @@ class Course:
         families: drugs that share effects.
         transplants: whether there are any.
         dormant: states that stand still.
+        method: how a sub-step is taken.
     """
 
     system: System
@@ -47,6 +49,7 @@ class Course:
     families: tuple[Family, ...]
     transplants: bool
     dormant: Dormant
+    method: Method = EIGHTH
 
 
 class March(NamedTuple):
@@ -289,7 +292,7 @@ class _Given:
         for i in family.effects:
             if i in self.reduced.inputs:
                 flat = jnp.broadcast_to(wide[i], self.length.shape)
-                rest = jnp.zeros((averaging.AT_STAGES.shape[1] - 1, *flat.shape))
+                rest = jnp.zeros((averaging.DEGREE, *flat.shape))
                 self.inputs[i] = jnp.concatenate([flat[None], rest])
         linear = self.reduced.linear(wide, self.theta)
         for j in family.filters:
@@ -378,8 +381,9 @@ class _Given:
     def _moved(self, now: Array, seen: Sequence[Array]) -> Array:
         """Moving states [S + 1, M, B]."""
         reduced, shape = self.reduced, self.length.shape
-        table = jnp.stack(seen, axis=2) if seen else jnp.zeros((averaging.AT_STAGES.shape[1], shape[0], 0, shape[1]))
-        at_stages = jnp.tensordot(jnp.asarray(averaging.AT_STAGES), table, axes=1)
+        table = jnp.stack(seen, axis=2) if seen else jnp.zeros((averaging.DEGREE + 1, shape[0], 0, shape[1]))
+        method = self.course.method
+        at_stages = averaging.at_times(table, method.times)
         constants = reduced.prepare(self.theta, self.x)
 
         def slope(age: Array, moving: Array, u: Array) -> Array:
@@ -387,7 +391,7 @@ class _Given:
 
         def step(moving: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             age, length, inputs = row
-            after = averaging.dop853(slope, moving, inputs, age, length)
+            after = method.step(slope, moving, inputs, age, length)
             return after, moving
 
         start = self.x[np.array(reduced.moving, int)]

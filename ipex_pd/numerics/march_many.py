@@ -37,6 +37,7 @@ from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.parallel import chunks, padded_size, run_chunks
 from ipex_pd.numerics.reduction import Dormant
 from ipex_pd.numerics.schedule import Order, Schedule, System, check_schedule
+from ipex_pd.numerics.stepping import EIGHTH, Method
 
 Array = Any
 Floats = np.ndarray
@@ -117,6 +118,7 @@ def march_many(
     outputs: Sequence[str],
     state: Values | None = None,
     grading: Grading = GRADING,
+    method: Method = EIGHTH,
     chunk: int = 256,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -131,6 +133,7 @@ def march_many(
         outputs: names of what is read: states, outputs of the model, covariates, concentrations.
         state: states that replace those of the model on day 0, name -> [P].
         grading: lengths of the sub-steps.
+        method: how one is taken.
         chunk: members marched side by side.
         threads: chunks at a time.
         progress: called with (chunks done, chunks in all).
@@ -147,6 +150,7 @@ def march_many(
     _check(system, branches)
     starts = [_start(system, branch, wide, ages, state) for branch in branches]
     course, laid, whens = _laid_out(system, branches, starts, wide, ages, grading)
+    course = replace(course, method=method)
     tasks = [_Task(b, rows) for b, start in enumerate(starts) for rows in chunks(np.arange(len(start.who)), chunk)]
     work = partial(_march_chunk, course, laid, whens, tuple(outputs), starts, wide, ages, chunk)
     done, finished = run_chunks(tasks, work, threads=threads, progress=progress)

@@ -19,6 +19,7 @@ from ipex_pd.errors import UsageError
 from ipex_pd.numerics.march_many import GRADING, Branch, Marched, march_many
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.schedule import Schedule, System
+from ipex_pd.numerics.stepping import EIGHTH, Chebyshev, Method
 from ipex_pd.planning.course import Course
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
@@ -38,6 +39,12 @@ EARLY = (28.0, 56.0, 112.0, 140.0)
 """Days that are read besides, while the bridge begins to act."""
 TRUNK = Grading(first=1.0, growth=0.3, longest=4.0)
 """Sub-steps without transplant; four days are as exact there as two (`numerics.march_many`)."""
+QUIET = Grading(first=1.0, growth=0.3, longest=7.0)
+"""Sub-steps of the years after the last drug, with `CALM`."""
+CALM = Chebyshev(8)
+"""One fast state, the host's own Treg cells, bounds the steps of DOP853 there: it falls back at up to 2.4 a day, and
+this method is stable up to 5.9 over seven days. Measured against sub-steps a hundredth as long, 64 virtual children
+from day 210 after a transplant to five years: hazards err by at most 3e-5 of their value, heights by 3e-4."""
 AFTER = (7.0, 14.0, 42.0, 70.0, 100.0, 150.0)
 """Days after a transplant that are read besides: most deaths by it come in the first hundred days (E012)."""
 SHARP = 1e-3
@@ -236,6 +243,7 @@ class Marcher:
         names: Sequence[str],
         progress: Progress | None = None,
         grading: Grading = GRADING,
+        method: Method = EIGHTH,
     ) -> list[Marched]:
         return march_many(
             system,
@@ -245,6 +253,7 @@ class Marcher:
             state=self.state,
             outputs=names,
             grading=grading,
+            method=method,
             threads=self.threads,
             progress=progress,
         )
@@ -307,10 +316,11 @@ class Marcher:
                     branches.append(Branch(schedule, days=read, start=gone[k], trunk=one, who=one.who))
                     rows.append(k)
             if branches:
-                for k, one in zip(
-                    rows, self._march(self.bare if bare else self.system, branches, self.names), strict=True
-                ):
-                    found[k] = one
+                if bare:
+                    ended = self._march(self.bare, branches, self.names, grading=QUIET, method=CALM)
+                else:
+                    ended = self._march(self.system, branches, self.names)
+                found = [dict(zip(rows, ended, strict=True)).get(k, one) for k, one in enumerate(found)]
         return found
 
     def _gone(self, day: float) -> float:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from toy_transplant import PLAIN
 
 from ipex_pd.errors import UsageError
 from ipex_pd.planning.bridges import bridge_timing
@@ -16,36 +17,12 @@ from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.yamlfile import from_data
 from ipex_pd.report.plan_html import render_plan_report
 
-TOY = {"assumed": "a number of a test"}
 DAY = 60.0
 GOAL = {
     "name": "bridge",
     "description": "A steroid until the transplant, and none after it.",
     "patient": "seidel_2009",
-    "start": {
-        "name": "plain",
-        "description": "A steroid, then a transplant.",
-        "doses": [
-            {
-                "drug": "prednisolone",
-                "amount": "1 mg/kg/day",
-                "route": "oral",
-                "every": "1 day",
-                "stop": "transplant",
-                "source": TOY,
-            }
-        ],
-        "transplants": [
-            {
-                "day": 90,
-                "conditioning": "reduced",
-                "serotherapy": "alemtuzumab",
-                "donor": "matched_unrelated",
-                "graft": "marrow",
-                "source": TOY,
-            }
-        ],
-    },
+    "start": PLAIN,
     "horizon": "150 day",
     "ensemble": {"children": 2, "draws": 1, "seed": 1},
     "out_of_sample": {"children": 2, "draws": 1, "seed": 2},

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from toy_transplant import PLAIN
 
 from ipex_pd.errors import UsageError
 from ipex_pd.planning.ensemble import ensemble_of
@@ -25,33 +26,8 @@ from ipex_pd.records.regimens import Regimen
 from ipex_pd.records.yamlfile import from_data
 from ipex_pd.simulation.simulation import simulate
 
-TOY = {"assumed": "a number of a test"}
 HORIZON = 300.0
 DAYS = (40.0, 120.0)
-PLAIN = {
-    "name": "plain",
-    "description": "A steroid, then a transplant.",
-    "doses": [
-        {
-            "drug": "prednisolone",
-            "amount": "1 mg/kg/day",
-            "route": "oral",
-            "every": "1 day",
-            "stop": "transplant",
-            "source": TOY,
-        }
-    ],
-    "transplants": [
-        {
-            "day": 60,
-            "conditioning": "reduced",
-            "serotherapy": "alemtuzumab",
-            "donor": "matched_unrelated",
-            "graft": "marrow",
-            "source": TOY,
-        }
-    ],
-}
 GOALS = [
     {"maximise": "weight_z_change", "weight": 1, "assumed": "a toy"},
     {"minimise": "death_transplant", "weight": 2, "assumed": "a toy"},

@@ -174,7 +174,7 @@ def march_on(
     Args:
         course: what the program is specialised to.
         slots: of `plan_branches`, one row: all children share their times and amounts.
-        kept: [W] blocks that days open.
+        kept: [W] blocks that days open, ascending; of equal ones the first is filled.
         count: blocks to be taken; the others only fill up.
         theta: name -> [B].
         age: [B] at day 0 [day].
@@ -190,10 +190,12 @@ def march_on(
         k, carry, sofar = state
         own = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[k][..., None], (*leaf.shape[1:], children)), some)
         after, (_, levels) = _block(course, theta, age, carry, own)
-        here = kept == k
+        place = jnp.minimum(jnp.sum(kept < k), days - 1)
+        here = kept[place] == k
 
         def keep(old: Array, new: Array) -> Array:
-            return jnp.where(here.reshape(-1, *[1] * new.ndim), new, old)
+            row = jnp.where(here, new, jax.lax.dynamic_index_in_dim(old, place, keepdims=False))
+            return jax.lax.dynamic_update_index_in_dim(old, row, place, 0)
 
         left = Kept(keep(sofar.levels, levels[0]), jax.tree.map(keep, sofar.carried, carry))
         return k + 1, after, left

@@ -31,7 +31,7 @@ import numpy as np
 from ipex_pd.errors import SimulationError
 from ipex_pd.numerics import program
 from ipex_pd.numerics.march import Carry, Course, beginning, dormant_in_march, march_on, observe
-from ipex_pd.numerics.march_plan import Blocks, Laid, families_of, infused_orders, plan_branches, require_plain
+from ipex_pd.numerics.march_plan import Blocks, Laid, Shape, families_of, infused_orders, plan_branches, require_plain
 from ipex_pd.numerics.march_steps import EPSILON
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.parallel import chunks, padded_size, run_chunks
@@ -50,8 +50,10 @@ and prophylaxis: survival and cumulative hazards err by at most 1.1e-3 of their 
 of four days are as exact without a transplant (1e-9 and better), and unstable after one: members are not alive."""
 _BLOCKS = 32
 """Layouts are filled up to multiples of so many blocks; the program passes over what only fills up."""
-_GONE = 1e-6
-"""Amount [mg] of a drug below which a system without it may go on: assumed, a millionth of a small daily dose."""
+_DAYS = 16
+"""Days that are read are filled up to multiples of so many, and the last results dropped."""
+GONE = 1e-5
+"""Amount [mg] of a drug below which a system without it may go on: assumed, a picogram in each mL of ten litres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ class Marched:
         carried: what goes on from the kept days, a Carry of [W, ..., B].
         drugs: names of the drugs whose amounts are carried.
         first: [S, B] states on day 0, at which lags are taken.
+        shape: of the arrays that were marched through.
     """
 
     branch: Branch
@@ -98,6 +101,7 @@ class Marched:
     carried: Carry
     drugs: tuple[str, ...]
     first: Floats
+    shape: Shape
 
     def __getitem__(self, name: str) -> Floats:
         """One output, [V, B]."""
@@ -119,6 +123,7 @@ def march_many(
     state: Values | None = None,
     grading: Grading = GRADING,
     method: Method = EIGHTH,
+    shape: Shape | None = None,
     chunk: int = 256,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -134,6 +139,7 @@ def march_many(
         state: states that replace those of the model on day 0, name -> [P].
         grading: lengths of the sub-steps.
         method: how one is taken.
+        shape: `Marched.shape` of an earlier call with these drugs, whose program serves then where all doses fit in.
         chunk: members marched side by side.
         threads: chunks at a time.
         progress: called with (chunks done, chunks in all).
@@ -149,7 +155,7 @@ def march_many(
     wide = {name: np.broadcast_to(np.asarray(values, float), ages.shape) for name, values in theta.items()}
     _check(system, branches)
     starts = [_start(system, branch, wide, ages, state) for branch in branches]
-    course, laid, whens = _laid_out(system, branches, starts, wide, ages, grading)
+    course, laid, whens = _laid_out(system, branches, starts, wide, ages, grading, shape)
     course = replace(course, method=method)
     tasks = [_Task(b, rows) for b, start in enumerate(starts) for rows in chunks(np.arange(len(start.who)), chunk)]
     work = partial(_march_chunk, course, laid, whens, tuple(outputs), starts, wide, ages, chunk)
@@ -158,7 +164,14 @@ def march_many(
         raise KeyboardInterrupt
     _check_outputs(outputs, [part[0] for part in done if part is not None])
     return [
-        _gathered(system, branch, start, when, [p for t, p in zip(tasks, done, strict=True) if t.branch == b and p])
+        _gathered(
+            system,
+            branch,
+            start,
+            when,
+            laid.shape,
+            [p for t, p in zip(tasks, done, strict=True) if t.branch == b and p],
+        )
         for b, (branch, start, when) in enumerate(zip(branches, starts, whens, strict=True))
     ]
 
@@ -248,7 +261,7 @@ def _renamed(system: System, branch: Branch, trunk: Marched, held: Carry) -> Car
     members = held.x.shape[1]
     amounts = dict(zip(trunk.drugs, held.amounts, strict=True))
     for name in set(amounts) - {drug.name for drug in system.drugs}:
-        if amounts[name].max(initial=0.0) > _GONE:
+        if amounts[name].max(initial=0.0) > GONE:
             raise SimulationError(
                 f"`{name}` is still in the body on day {branch.start:g}, and is not in the system",
                 where="branch",
@@ -266,11 +279,17 @@ def _renamed(system: System, branch: Branch, trunk: Marched, held: Carry) -> Car
 
 
 def _laid_out(
-    system: System, branches: Sequence[Branch], starts: Sequence[_Start], theta: Values, age: Floats, grading: Grading
+    system: System,
+    branches: Sequence[Branch],
+    starts: Sequence[_Start],
+    theta: Values,
+    age: Floats,
+    grading: Grading,
+    shape: Shape | None,
 ) -> tuple[Course, Laid, list[Floats]]:
     """The program's static part, layouts of all branches, and the days [W] that each reads or keeps."""
     whens = [np.unique([*branch.days, *branch.keep]).astype(float) for branch in branches]
-    widest = max(len(when) for when in whens)
+    widest = -(-max(len(when) for when in whens) // _DAYS) * _DAYS
     transplants = any(
         bool(((t := np.asarray(b.schedule.transplant_times)) > b.start - EPSILON).any() and (t < when[-1]).any())
         for b, when in zip(branches, whens, strict=True)
@@ -287,7 +306,7 @@ def _laid_out(
     names = system.model.events["transplant"] if transplants else ()
     # days are filled up by repeating the last, so that branches have one shape
     padded = [np.append(when, np.repeat(when[-1:], widest - len(when))) for when in whens]
-    laid = plan_branches(families, given, np.stack(padded), grading, names)
+    laid = plan_branches(families, given, np.stack(padded), grading, names, shape)
     full = jax.tree.map(partial(_filled, extra=-laid.counts.max() % _BLOCKS), laid.blocks)
     return Course(system, orders, families, transplants, still), laid._replace(blocks=full), whens
 
@@ -366,7 +385,9 @@ def _check_outputs(asked: Sequence[str], found: Sequence[Mapping[str, Any]]) -> 
             raise SimulationError(f"`{name}` is not a quantity of this system", where="outputs")
 
 
-def _gathered(system: System, branch: Branch, start: _Start, when: Floats, parts: Sequence[Part]) -> Marched:
+def _gathered(
+    system: System, branch: Branch, start: _Start, when: Floats, shape: Shape, parts: Sequence[Part]
+) -> Marched:
     """One branch from its chunks: outputs on its days, what is carried on those that it keeps."""
     outputs, carried = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *parts)
     days, keep = (np.searchsorted(when, np.asarray(some, float) - EPSILON) for some in (branch.days, branch.keep))
@@ -379,4 +400,5 @@ def _gathered(system: System, branch: Branch, start: _Start, when: Floats, parts
         carried=jax.tree.map(lambda leaf: leaf[keep.astype(int)], carried),
         drugs=tuple(drug.name for drug in system.drugs),
         first=start.first,
+        shape=shape,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipex_pd.errors import SimulationError
-from ipex_pd.numerics.march_steps import EPSILON, PAUSE, Steps, cut, rooms
+from ipex_pd.numerics.march_steps import EPSILON, PAUSE, Steps, cut, least_rooms, rooms
 from ipex_pd.numerics.mesh import Grading
 from ipex_pd.numerics.reduction import Dormant, reduce
 from ipex_pd.numerics.schedule import Order, Schedule, System
@@ -153,6 +153,18 @@ def require_plain(system: System, schedule: Schedule) -> None:
             raise SimulationError(fault, where="schedule", rule="A fit takes doses as they were given")
 
 
+class Shape(NamedTuple):
+    """Sizes of arrays that plans may share, so that one program serves them.
+
+    Attributes:
+        room: pieces of each family that a sub-step has room for.
+        size: sub-steps of a block.
+    """
+
+    room: tuple[int, ...]
+    size: int
+
+
 class Laid(NamedTuple):
     """Blocks, the last of a child's steps padded, and where days lie.
 
@@ -162,6 +174,7 @@ class Laid(NamedTuple):
         days: [P, V].
         kept: [P, W] blocks that days of branches open.
         counts: [P] blocks in which anything happens.
+        shape: of the blocks.
     """
 
     blocks: Blocks
@@ -169,6 +182,7 @@ class Laid(NamedTuple):
     days: Floats
     kept: Ints
     counts: Ints
+    shape: Shape
 
 
 def plan_blocks(
@@ -197,6 +211,7 @@ def plan_branches(
     days: Floats,
     grading: Grading,
     names: Sequence[str],
+    shape: Shape | None = None,
 ) -> Laid:
     """`plan_blocks` of schedules with rows of their own, where blocks begin on the days at which values are read.
 
@@ -206,17 +221,24 @@ def plan_branches(
         days: [P, V], the last of each where its march ends.
         grading: lengths of sub-steps.
         names: covariates of a transplant.
+        shape: of an earlier plan, taken where all doses find room in it.
     """
     children = [_Child(families, *one, own, own) for one, own in zip(given, days, strict=True)]
-    return _lay_out(children, grading, names)
+    return _lay_out(children, grading, names, shape)
 
 
-def _lay_out(children: Sequence[_Child], grading: Grading, names: Sequence[str]) -> Laid:
+def _lay_out(children: Sequence[_Child], grading: Grading, names: Sequence[str], shape: Shape | None = None) -> Laid:
     families, orders = children[0].families, len(children[0].schedule.orders)
-    room = rooms([(child.hard, [keys[:, 0] for keys in child.keys]) for child in children], grading)
+    events = [[keys[:, 0] for keys in child.keys] for child in children]
+    fits = shape is not None and all(a >= b for a, b in zip(shape.room, least_rooms(events), strict=True))
+    sizes = (shape.size,) if shape is not None and fits else _SIZES
+    if shape is not None and fits:
+        room = shape.room
+    else:
+        room = rooms([(child.hard, own) for child, own in zip(children, events, strict=True)], grading)
     for child in children:
         child.cut(room, grading)
-    size, count = _block_size([child.segments for child in children])
+    size, count = _block_size([child.segments for child in children], sizes)
     blank = (len(children), count, size)
     blocks = Blocks(
         time=np.zeros(blank),
@@ -229,7 +251,7 @@ def _lay_out(children: Sequence[_Child], grading: Grading, names: Sequence[str])
     for place, child in enumerate(children):
         child.fill(blocks, place, size)
     days, places, kept = (np.stack([getattr(c, name) for c in children]) for name in ("asked", "places", "openings"))
-    return Laid(blocks, places, days, kept, np.array([child.blocks for child in children]))
+    return Laid(blocks, places, days, kept, np.array([child.blocks for child in children]), Shape(room, size))
 
 
 def _no_doses(shape: tuple[int, ...], family: Family, orders: int) -> Doses:
@@ -239,13 +261,13 @@ def _no_doses(shape: tuple[int, ...], family: Family, orders: int) -> Doses:
     return Doses(np.zeros(shape), np.zeros(shape), **{name: np.zeros((*shape, n)) for name, n in sizes.items()})
 
 
-def _block_size(segments: Sequence[Ints]) -> tuple[int, int]:
+def _block_size(segments: Sequence[Ints], sizes: Sequence[int]) -> tuple[int, int]:
     """Sub-steps of a block, and blocks of the child that has most."""
 
     def count(size: int) -> int:
         return int(max((-(-lengths // size)).sum() for lengths in segments))
 
-    best = min(_SIZES, key=lambda size: count(size) * (size + _OVERHEAD))
+    best = min(sizes, key=lambda size: count(size) * (size + _OVERHEAD))
     return best, count(best)
 
 

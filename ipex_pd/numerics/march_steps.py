@@ -66,18 +66,21 @@ def rooms(children: Sequence[tuple[Floats, Sequence[Floats]]], grading: Grading)
     """
     families = len(children[0][1])
     found: list[list[int]] = [[] for _ in range(families)]
-    least = [1] * families
     for hard, events in children:
         steps = cut(hard, hard[:1], events, (10**6,) * families, grading)
         full = np.diff(steps.edges) > 0.5 * grading.longest
         for k, pieces in enumerate(steps.pieces):
             counts = np.bincount(pieces.step, minlength=len(full))
             found[k] += counts[full].tolist()
-            least[k] = max(least[k], 1 + _repeats(events[k]))
     return tuple(
         max(lowest, int(np.percentile(counts, _BUSY)) if counts else 1)
-        for lowest, counts in zip(least, found, strict=True)
+        for lowest, counts in zip(least_rooms([events for _, events in children]), found, strict=True)
     )
+
+
+def least_rooms(children: Sequence[Sequence[Floats]]) -> tuple[int, ...]:
+    """Pieces of each family without room for which a sub-step cannot be cut: doses at one time stay together."""
+    return tuple(1 + max(_repeats(own) for own in family) for family in zip(*children, strict=True))
 
 
 def _repeats(events: Floats) -> int:

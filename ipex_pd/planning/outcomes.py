@@ -1,14 +1,14 @@
 """What becomes of every member by day of transplant: marched once to the days, and from each day on.
 
 The course without transplant (the bridge going on) is marched once for all candidate days and kept where they branch
-off. After the last dose has left the body, members go on in a system without drugs, which is several times as fast.
+off; each day goes on in legs, with the drugs that are left (`planning.legs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,16 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ipex_pd.errors import UsageError
-from ipex_pd.numerics.march_many import GRADING, Branch, Marched, march_many
-from ipex_pd.numerics.mesh import Grading
+from ipex_pd.numerics.march_many import Branch, Marched, march_many
+from ipex_pd.numerics.march_plan import Shape
 from ipex_pd.numerics.schedule import Schedule, System
-from ipex_pd.numerics.stepping import EIGHTH, Chebyshev, Method
 from ipex_pd.planning.course import Course
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.goals import goal_quantity
+from ipex_pd.planning.legs import TRUNK, Pace, Walk, given_drugs, of_drugs, walk, with_drugs
 from ipex_pd.planning.paths import NEVER
-from ipex_pd.planning.transplant_plans import TransplantPlans, first_difference, held_lags, last_dose, transplant_plans
+from ipex_pd.planning.transplant_plans import TransplantPlans, first_difference, held_lags, transplant_plans
 from ipex_pd.records.plan_goals import QualityStates
 from ipex_pd.records.plans import PlanningProblem
 from ipex_pd.records.regimens import Regimen
@@ -37,21 +37,10 @@ EVERY = 84.0
 """Days between readings: every third visit of the solver, where blocks of sub-steps begin anyway."""
 EARLY = (28.0, 56.0, 112.0, 140.0)
 """Days that are read besides, while the bridge begins to act."""
-TRUNK = Grading(first=1.0, growth=0.3, longest=4.0)
-"""Sub-steps without transplant; four days are as exact there as two (`numerics.march_many`)."""
-QUIET = Grading(first=1.0, growth=0.3, longest=7.0)
-"""Sub-steps of the years after the last drug, with `CALM`."""
-CALM = Chebyshev(8)
-"""One fast state, the host's own Treg cells, bounds the steps of DOP853 there: it falls back at up to 2.4 a day, and
-this method is stable up to 5.9 over seven days. Measured against sub-steps a hundredth as long, 64 virtual children
-from day 210 after a transplant to five years: hazards err by at most 3e-5 of their value, heights by 3e-4."""
 AFTER = (7.0, 14.0, 42.0, 70.0, 100.0, 150.0)
 """Days after a transplant that are read besides: most deaths by it come in the first hundred days (E012)."""
 SHARP = 1e-3
 """Width of the thresholds of goals, as a part of that of a search: outcomes are told, not differentiated."""
-_WASHOUT = 60.0
-"""Days after the last dose when drugs are looked for; where some are left, members go on with them."""
-_GONE = 5e-7
 _MASSES = ("beta_cell_mass", "thyroid_mass", "renal_scarring")
 _READ = (
     "survival",
@@ -158,12 +147,6 @@ class Wish:
     states: QualityStates | None = None
 
 
-@lru_cache(maxsize=1)
-def bare_system(system: System) -> System:
-    """The disease without drugs."""
-    return replace(system, drugs=())
-
-
 class Marcher:
     """An ensemble marched under the plans of a regimen.
 
@@ -191,13 +174,13 @@ class Marcher:
         self.ensemble, self.horizon, self.threads, self.at_once = ensemble, float(goal.horizon), threads, at_once
         self.plans: TransplantPlans = transplant_plans(ensemble, regimen, self.horizon)
         asked = self.plans.study
-        self.system, self.bare, self.age, self.state = asked.system, bare_system(asked.system), asked.age, asked.state
+        self.system, self.age, self.state = asked.system, asked.age, asked.state
         self.theta, self.held = held_lags({n: np.asarray(v) for n, v in asked.theta.items()}, ensemble.weights)
         self.wishes = tuple(Wish(g.name, g.sign * g.weight, g.states) for g in goal.goals)
-        drugs = [drug.name for drug in self.system.drugs]
         self.names = _READ
-        self.trunk_names = (*self.names, *drugs)
         self.never = self.plans.schedule(NEVER)
+        self.bridge = given_drugs(self.system, self.never)
+        self.trunk_names = (*self.names, *self.bridge)
         self.schedules: dict[float, Schedule] = {}
         self.starts: dict[float, float] = {}
         self.grid = np.array(sorted({float(day) for day in grid if np.isfinite(day)}))
@@ -212,6 +195,7 @@ class Marcher:
         self.readings = np.unique([*every, *early, *self.grid, *read, self.horizon])
         self.keep = np.unique([self._start(day) for day in self.grid] or [0.0])
         self._trunks: dict[int, Marched] = {}
+        self._shapes: dict[tuple[System, Pace], Shape] = {}
 
     def blocks(self) -> list[np.ndarray]:
         """Members held at a time."""
@@ -232,31 +216,35 @@ class Marcher:
     def trunk(self, number: int, who: np.ndarray, progress: Callable[[int, int], None] | None = None) -> Marched:
         """The course of some members without transplant, kept for later calls."""
         if number not in self._trunks:
-            branch = Branch(self.never, days=self.readings.tolist(), keep=self.keep.tolist(), who=who)
-            self._trunks[number] = self._march(self.system, [branch], self.trunk_names, progress, TRUNK)[0]
+            asked = of_drugs(self.never, self.bridge)
+            branch = Branch(asked, days=self.readings.tolist(), keep=self.keep.tolist(), who=who)
+            system = with_drugs(self.system, self.bridge)
+            self._trunks[number] = self._march(system, [branch], TRUNK, self.trunk_names, progress)[0]
         return self._trunks[number]
 
     def _march(
         self,
         system: System,
         branches: Sequence[Branch],
-        names: Sequence[str],
+        pace: Pace,
+        names: Sequence[str] = _READ,
         progress: Progress | None = None,
-        grading: Grading = GRADING,
-        method: Method = EIGHTH,
     ) -> list[Marched]:
-        return march_many(
+        found = march_many(
             system,
             branches,
             self.theta,
             age=self.age,
             state=self.state,
             outputs=names,
-            grading=grading,
-            method=method,
+            grading=pace.grading,
+            method=pace.method,
+            shape=self._shapes.get((system, pace)),
             threads=self.threads,
             progress=progress,
         )
+        self._shapes.setdefault((system, pace), found[0].shape)
+        return found
 
     def outcomes(self, days: Sequence[float], number: int, who: np.ndarray) -> Outcomes:
         """What becomes of some members by day of transplant, `NEVER` among the days or not."""
@@ -283,50 +271,13 @@ class Marcher:
 
     def _branched(self, trunk: Marched, days: Sequence[float], who: np.ndarray) -> list[Readings]:
         """Readings of each plan from day 0 to the horizon."""
-        starts = [self._kept_before(self._start(day)) for day in days]
-        reads = [self._reads(day, start) for day, start in zip(days, starts, strict=True)]
-        gone = [self._gone(day) for day in days]
-        first = [
-            Branch(
-                self.schedule(day),
-                days=read[read <= min(until, self.horizon)].tolist() or [until],
-                start=start,
-                trunk=trunk if start > 0 else None,
-                keep=[until] if until < self.horizon else [],
-                who=who,
-            )
-            for day, start, read, until in zip(days, starts, reads, gone, strict=True)
-        ]
-        marched = self._march(self.system, first, self.names)
-        rest = self._rest(marched, reads, gone)
-        return [
-            _joined(trunk, one, two, read, start)
-            for one, two, read, start in zip(marched, rest, reads, starts, strict=True)
-        ]
-
-    def _rest(self, marched: Sequence[Marched], reads: Sequence[Floats], gone: Sequence[float]) -> list[Marched | None]:
-        """What follows each plan's last dose: without drugs where none is left in any member, else with them."""
-        found: list[Marched | None] = [None] * len(marched)
-        for bare in (True, False):
-            rows, branches = [], []
-            for k, one in enumerate(marched):
-                if gone[k] < self.horizon and _left(one) == (not bare):
-                    schedule = Schedule() if bare else one.branch.schedule
-                    read = reads[k][reads[k] > gone[k]].tolist()
-                    branches.append(Branch(schedule, days=read, start=gone[k], trunk=one, who=one.who))
-                    rows.append(k)
-            if branches:
-                if bare:
-                    ended = self._march(self.bare, branches, self.names, grading=QUIET, method=CALM)
-                else:
-                    ended = self._march(self.system, branches, self.names)
-                found = [dict(zip(rows, ended, strict=True)).get(k, one) for k, one in enumerate(found)]
-        return found
-
-    def _gone(self, day: float) -> float:
-        """When the drugs of a plan should have left the body; `inf` where that is hardly before the horizon."""
-        until = max(last_dose(self.schedule(day)), day + AFTER[-1]) + _WASHOUT
-        return until if until < self.horizon - _WASHOUT else NEVER
+        walks = []
+        for day in days:
+            start = self._kept_before(self._start(day))
+            known = trunk if start > 0 else None
+            walks.append(Walk(self.schedule(day), day, start, known, self._reads(day, start), who, self.horizon))
+        walk(self.system, walks, self._march)
+        return [_joined(trunk, one, self.names) for one in walks]
 
     def _kept_before(self, day: float) -> float:
         """The last kept day up to a day; 0 when none is."""
@@ -370,21 +321,13 @@ class Readings:
     tables: Mapping[str, Floats]
 
 
-def _left(marched: Marched) -> bool:
-    """Whether any drug is in any member on the last kept day."""
-    return any(float(np.max(amount[-1], initial=0.0)) > _GONE for amount in marched.carried.amounts)
-
-
-def _joined(trunk: Marched, one: Marched, two: Marched | None, read: Floats, start: float) -> Readings:
-    """A whole course: of the trunk before the branch, then the branch, then what follows it."""
-    early = trunk.days < start - 1e-9
-    inside = one.days <= read[-1] + 1e-9 if two is None else one.days < two.days[0]
-    parts = [trunk.days[early], one.days[inside], *([] if two is None else [two.days])]
-    tables = {
-        name: np.concatenate([trunk[name][early], values[inside], *([] if two is None else [two[name]])])
-        for name, values in one.outputs.items()
-    }
-    return Readings(np.concatenate(parts), tables)
+def _joined(trunk: Marched, walked: Walk, names: Sequence[str]) -> Readings:
+    """A whole course: without transplant before it begins, then its legs."""
+    early = trunk.days < walked.start - 1e-9
+    days, tables = walked.readings(names)
+    return Readings(
+        np.concatenate([trunk.days[early], days]), {n: np.concatenate([trunk[n][early], tables[n]]) for n in names}
+    )
 
 
 def padded(read: Readings, count: int) -> Readings:

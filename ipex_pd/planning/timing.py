@@ -350,7 +350,7 @@ def _notes(run: _Run, ensemble: Ensemble, goal: PlanningProblem, refined: bool) 
     if lost:
         lines.append(f"{lost} of {len(run.whole.members)} members have no finite numbers and are left out.")
     lines.append(
-        "Marched in sub-steps of up to four days, after a transplant two, and a week when its drugs are gone: it errs by "
-        "about a thousandth."
+        "Marched in sub-steps of up to four days, after a transplant two, and a week when its drugs are gone: it errs "
+        "by about a thousandth."
     )
     return tuple(lines)

@@ -139,13 +139,6 @@ def _events(schedule: Schedule) -> list[tuple[int, float, float, float, float]]:
     return [*rows, *grafts]
 
 
-def last_dose(schedule: Schedule) -> float:
-    """Day on which the last dose has been given and the last infusion has ended [day]; 0 without doses."""
-    given = np.asarray(schedule.amount) > 0
-    ends = (np.asarray(schedule.times) + np.asarray(schedule.duration))[given]
-    return float(ends.max()) if ends.size else 0.0
-
-
 def held_lags(theta: Mapping[str, Floats], weights: Floats) -> tuple[dict[str, Floats], tuple[str, ...]]:
     """Parameters with lags that differ between members held at their weighted mean, and which these are."""
     names = [n for n, v in theta.items() if n.endswith(".lag") and np.ptp(v) > 0]

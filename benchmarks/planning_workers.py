@@ -167,6 +167,7 @@ def _scipy(objective: PlanObjective, x: np.ndarray, members: int) -> dict[str, f
 def _whole(problem: PlanningProblem, options: PlanOptions) -> dict[str, Any]:
     """`optimise_regimen` with its default starts, rounding and judgement; seconds of its parts."""
     from ipex_pd.planning.optimise import optimise_regimen
+    from ipex_pd.planning.optimise_search import FEASIBLE
     from ipex_pd.records.library import load_patient
 
     heard: list[tuple[float, str]] = []
@@ -189,6 +190,7 @@ def _whole(problem: PlanningProblem, options: PlanOptions) -> dict[str, Any]:
         "whole_judging_s": whole - rounded,
         "ends": len(plan.optimality.starts),
         "agreement": plan.optimality.agreement(),
+        "goal_found": max(start.value for start in plan.optimality.starts if start.violation <= FEASIBLE),
         "gain": row["gain"],
         "gain_low": row["gain_low"],
         "gain_high": row["gain_high"],

@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+SOLVED = 1e-6
+"""Error of the solver, relative: a tenth of what its audit asks for at most."""
 EVERY = 7.0
 
 
@@ -138,8 +140,15 @@ def interval(problem: PlanningProblem, ensemble: Ensemble, members: Array, seed:
 
 
 def gain(problem: PlanningProblem, ensemble: Ensemble, one: Judgement, other: Judgement, seed: int) -> Gain:
-    """How much better one regimen is than another on the same members, with a paired interval."""
+    """How much better one regimen is than another on the same members, with a paired interval.
+
+    A difference within the error of the solver is none: value and interval are 0 then.
+    """
     difference = one.value - other.value
+    if abs(difference) <= SOLVED * max(abs(one.value), abs(other.value)):
+        apart = np.nan_to_num(np.abs(one.members - other.members))
+        if apart.max() <= SOLVED * np.nan_to_num(np.abs(other.members)).max():
+            return Gain(0.0, 0.0, 0.0, 0.5)
     counts = resampled(ensemble, seed)
     low = high = math.nan
     if counts is not None:

@@ -85,6 +85,17 @@ def test_paired_gains_are_sharper_than_each_value():
     assert found.share_better == 1.0
 
 
+def test_what_the_solver_cannot_tell_is_no_gain():
+    group = members(30, 4)
+    base = 5.0 + np.random.default_rng(1).standard_normal(120)
+    found = gain(problem(), group, judgement("a", base + 1e-7), judgement("b", base), seed=1)
+    assert (found.value, found.low, found.high, found.share_better) == (0.0, 0.0, 0.0, 0.5)
+    # a mean without difference of members who differ keeps its interval
+    mixed = base + 0.1 * np.where(np.arange(120) % 2, 1, -1)
+    found = gain(problem(), group, judgement("a", mixed), judgement("b", base), seed=1)
+    assert found.low < found.high
+
+
 def test_the_best_keeps_its_limits_first():
     limit = SimpleNamespace(met=False, violation=0.2)
     kept, missed = judgement("kept", [1.0]), judgement("missed", [2.0], (limit,))

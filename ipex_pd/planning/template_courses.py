@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -148,20 +150,30 @@ class Course:
     def amounts(self, x: Array) -> Array:
         """[N] each dose in the basis."""
         total: Array = tool_of(x).asarray(self.base())
-        for window in self.windows:
-            total = self._within(x, window, total)
+        for window, fixed in zip(self.windows, self._fixed, strict=True):
+            kept, shares = self._shares(x, window) if fixed is None else fixed
+            total = total * kept + tool_of(x).stack([value.at(x) for value in window.values]) @ shares
         if self.stop is not None:
             total = total * (1.0 - self.share(x, self.stop))
         return total / self.split
 
-    def _within(self, x: Array, window: Window, total: Array) -> Array:
+    @cached_property
+    def _fixed(self) -> tuple[tuple[np.ndarray, np.ndarray] | None, ...]:
+        """`_shares` of the free times that x does not move, worked out once."""
+        found = []
+        for window in self.windows:
+            ends = [*window.begins, *([] if window.until is None else [window.until])]
+            still = not self.days and all(end.since(self.start) is not None for end in ends)
+            found.append(self._shares(np.zeros(0), window) if still else None)
+        return tuple(found)
+
+    def _shares(self, x: Array, window: Window) -> tuple[Array, Array]:
+        """[N] what remains of each dose outside the free time, and [V, N] the share of each value in it."""
         tool = tool_of(x)
         after = tool.zeros(self.count) if window.until is None else self.share(x, window.until)
         shares = [tool.maximum(self.share(x, begin), after) for begin in window.begins] + [after]
-        total = total * (1.0 - (shares[0] - after))
-        for value, now, then in zip(window.values, shares[:-1], shares[1:], strict=True):
-            total = total + value.at(x) * (now - tool.minimum(then, now))
-        return total
+        parts = [now - tool.minimum(then, now) for now, then in pairwise(shares)]
+        return 1.0 - (shares[0] - after), tool.stack(parts)
 
     def linear(self) -> bool:
         """Whether its doses are linear in x: no boundary moves against the doses."""

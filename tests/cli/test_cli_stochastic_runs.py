@@ -104,6 +104,7 @@ def test_what_needs_modes_refuses_nuts_by_name(nuts, capsys):
         assert "draws.csv" in error["cure"]
 
 
+@pytest.mark.slow
 def test_interrupted_nuts_keeps_its_draws_and_starts_again_near_them(nuts, tmp_path, monkeypatch):
     out = tmp_path / "run"
     assert stopped(monkeypatch, 100, ["fit", PROBLEM, *NUTS, "--out", str(out)]) == 130

@@ -190,6 +190,7 @@ def test_rows_do_not_depend_on_each_other(parts, predict, predicted):
     assert not np.allclose(other.mean[2], predicted.mean[2])
 
 
+@pytest.mark.slow
 def test_gradients_by_population_values_and_random_effects(parts):
     group = parts.groups[0].take(jnp.array([0, 3]))
     weights = np.random.default_rng(1).normal(size=group.shape)
@@ -204,6 +205,7 @@ def test_gradients_by_population_values_and_random_effects(parts):
     assert np.all(check.reverse != 0)
 
 
+@pytest.mark.slow
 def test_the_mesh_of_fits_is_good_to_a_thousandth(parts):
     assert audit(parts, THETA, np.broadcast_to(ETA, (5, 3))).max() < 1e-3
 

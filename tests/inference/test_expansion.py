@@ -98,7 +98,7 @@ def same(direct, expanded, w, modes=None):
     ("name", "method"),
     [
         *(("theophylline", method) for method in ("pooled", "fo", "focei")),
-        ("saturable", "foce"),
+        pytest.param("saturable", "foce", marks=pytest.mark.slow),
         ("saturable", "focei"),
     ],
 )

@@ -116,6 +116,7 @@ def in_threads(count):
     return json.loads(told.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_nothing():
     (one, estimates), (two, others) = in_threads(1), in_threads(2)
     assert one == pytest.approx(two, abs=1e-8)
@@ -135,6 +136,7 @@ SATURABLE = {
 }
 
 
+@pytest.mark.slow
 def test_the_mesh_is_decided_anew_at_the_estimates_and_its_error_told(tmp_path):
     """A mesh of tolerance 1e-2, decided at a start with four times the elimination."""
     random = np.random.default_rng(1)

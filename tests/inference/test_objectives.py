@@ -109,7 +109,7 @@ def exact_integral(group, b, censoring):
     return -2 * (np.log(quad(density, -2.0, 2.0, epsabs=0, epsrel=1e-10, limit=300)[0]) - 8.0)
 
 
-@pytest.mark.parametrize("censoring", [False, True])
+@pytest.mark.parametrize("censoring", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_quadrature_is_the_marginal_likelihood_and_laplace_comes_near(censoring):
     """Beside that, a variance fixed at zero takes part in nothing."""
     some = censored(3) if censoring else toy(3, etas=2)

@@ -102,6 +102,7 @@ def simulated(function, truth, sd, time, seed, effects=1):
     return np.asarray(mean + jnp.sqrt(variance) * rng.standard_normal(time.shape))
 
 
+@pytest.mark.slow
 def test_values_without_random_effect_power_errors_and_censored_records():
     """Thetas start far off; a third of the records lies below the limit (M3) or is conditional on being above it
     (M4)."""

@@ -33,9 +33,13 @@ def solved(plan, values):
     return np.asarray(propagate(refine(plan, values), values))
 
 
-def routes(structure=None):
-    base = structure or library_structure(1, True)
-    return [pytest.param(replace(base, route=r), id=r) for r in ("closed", "exponential", "mesh")]
+def routes(*slow):
+    """Each way of solving; those that take a minute to compile are for `pytest -m slow`."""
+    base = library_structure(1, True)
+    return [
+        pytest.param(replace(base, route=r), id=r, marks=[pytest.mark.slow] if r in slow else [])
+        for r in ("closed", "exponential", "mesh")
+    ]
 
 
 EVENTS = [
@@ -53,7 +57,7 @@ NAMES = ["clearance", "volume_central", "absorption_rate", "lag", "f", "duration
 POINT = np.array([1.1, 20.0, 1.5, 0.37, 0.81, 4.6, 9.3])
 
 
-@pytest.mark.parametrize("structure", routes())
+@pytest.mark.parametrize("structure", routes("mesh"))
 def test_gradients_of_everything_a_dose_has(structure):
     """Lag, bioavailability, duration, rate and kinetics, through additional doses, steady states and resets."""
     plan = plan_rows(EVENTS, structure, ALL_DOSES)
@@ -71,7 +75,7 @@ def test_gradients_of_everything_a_dose_has(structure):
     np.testing.assert_allclose(check.forward, check.reverse, rtol=1e-9)
 
 
-@pytest.mark.parametrize("structure", routes()[:2])
+@pytest.mark.parametrize("structure", routes("closed")[:2])
 def test_second_derivatives(structure):
     plan = plan_rows(EVENTS, structure, ALL_DOSES)
 
@@ -230,6 +234,7 @@ def test_nonlinear_steady_state_and_time_dependent_rates_against_scipy():
     np.testing.assert_allclose(found, [20, curve(1, 3), 20, curve(4, 9)], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_nonlinear_steady_state():
     saturable = ode_structure({"depot": "-ka * depot", "central": "ka * depot - vmax * central / (km + central)"})
     rows = [subject((0, 1, 100, 1, 0, 1, 12, 1), (3, 0), (13, 0)), subject((0, 1, 0, 2, 9, 1), (3, 0), (13, 0))]

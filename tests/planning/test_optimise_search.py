@@ -110,6 +110,57 @@ def test_a_limit_that_binds_has_its_price():
     assert prices["first dose"] == pytest.approx(1.0, rel=1e-2)
 
 
+@dataclass(frozen=True)
+class Sawtooth(Exposure):
+    """A day that is best at 214, with a peak of its own on every day, and a dose that is best at 3."""
+
+    labels = ()
+
+    @property
+    def lower(self):
+        return np.zeros(0)
+
+    @property
+    def upper(self):
+        return np.zeros(0)
+
+    def evaluate(self, x):
+        day, dose = x
+        phase = (day + 0.5) % 1.0 - 0.5
+        return Evaluated(
+            x=x,
+            value=1.0 - 1e-6 * (day - 214.0) ** 2 - 2e-3 * abs(phase) - 0.01 * (dose - 3.0) ** 2,
+            limits=np.zeros(0),
+            exact=np.zeros(0),
+            parts={},
+            goals={},
+            members=np.zeros(1),
+            gradient=np.array([-2e-6 * (day - 214.0) - 2e-3 * np.sign(phase), -0.02 * (dose - 3.0)]),
+            jacobian=np.zeros((0, 2)),
+        )
+
+
+@pytest.mark.parametrize("kind", ["transplant", "stop"])
+def test_days_are_walked_over_the_peaks_that_doses_make(kind):
+    template = SimpleNamespace(
+        names=("day", "dose"),
+        lower=np.array([30.0, 0.0]),
+        upper=np.array([1460.0, 10.0]),
+        start=np.array([60.0, 9.0]),
+        linear=LinearLimits(np.zeros((0, 2)), [], [], ()),
+        variables=(SimpleNamespace(kind=kind, order=None, lower=30.0, upper=1460.0), SimpleNamespace(kind="dose")),
+    )
+    searcher, told = searcher_of(Sawtooth(), template)
+    end = searcher.search(PlanStart(START, template.start, 0.0))
+    assert abs(end.x[0] - 214.0) < 3.0
+    assert end.x[1] == pytest.approx(3.0, abs=0.05)
+    assert f"the plan, {START}, days" in {name for name, *_ in told}
+    # along slopes alone it ends on the peak of another day
+    template.variables = (SimpleNamespace(kind="day"), SimpleNamespace(kind="dose"))
+    stuck = searcher_of(Sawtooth(), template)[0].search(PlanStart(START, template.start, 0.0))
+    assert abs(stuck.x[0] - 214.0) > 100.0
+
+
 def test_feasible_ends_come_before_better_ones():
     searcher, _ = searcher_of()
     good = searcher.search(PlanStart(START, np.array([6.0, 4.0, 1.0]), 0.0))

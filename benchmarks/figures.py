@@ -73,15 +73,23 @@ def entry(part: Part, machine: dict[str, Any], when: str) -> dict[str, Any]:
 
 
 def save(entries: dict[str, Any], when: str, *, quick: bool) -> Path:
-    """Write results/<date>.json and the Markdown summary; parts measured before on the same day are kept."""
+    """Write results/<date>.json, which keeps parts measured before on the same day, and the Markdown summary of all."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / ("quick.json.tmp" if quick else f"{when[:10]}.json")
     known = json.loads(path.read_text())["parts"] if path.exists() and not quick else {}
     known |= entries
     path.write_text(json.dumps({"parts": known}, indent=1, allow_nan=True) + "\n")
     summary = RESULTS / ("quick.md.tmp" if quick else "latest.md")
-    summary.write_text(markdown(known, quick=quick))
+    summary.write_text(markdown(known if quick else _newest(), quick=quick))
     return summary
+
+
+def _newest() -> dict[str, Any]:
+    """Each part as it was measured last, on whatever day."""
+    found: dict[str, Any] = {}
+    for path in sorted(RESULTS.glob("????-??-??.json")):
+        found |= json.loads(path.read_text())["parts"]
+    return found
 
 
 def markdown(parts: dict[str, Any], *, quick: bool) -> str:

@@ -28,7 +28,7 @@ _s, _w = np.polynomial.legendre.leggauss(NODES)
 _s, _w = 0.5 * (_s + 1.0), 0.5 * _w
 TIMES = _s**_GRADE
 WEIGHTS = _GRADE * _s ** (_GRADE - 1.0) * _w
-_TODEGREES = (2 * np.arange(DEGREE + 1) + 1)[:, None] * (
+_TO_DEGREES = (2 * np.arange(DEGREE + 1) + 1)[:, None] * (
     np.polynomial.legendre.legvander(2 * _s - 1, DEGREE) * _w[:, None]
 ).T
 """[degree, node]: from values at Gauss nodes to Legendre coefficients."""
@@ -192,7 +192,7 @@ def undriven(start: Array, drive: Array, decay: Array | None, length: Array) -> 
 def undriven_coefficients(edges: Array, drive: Array, decay: Array | None, length: Array) -> Array:
     """Its Legendre coefficients [degree, S, B] over the sub-steps; arguments as in `undriven`."""
     nodes = _under(edges[:-1, None], drive, decay, _s[:, None] * length[:, None])
-    return jnp.einsum("dn,snb->dsb", _TODEGREES, nodes)
+    return jnp.einsum("dn,snb->dsb", _TO_DEGREES, nodes)
 
 
 def _under(start: Array, drive: Array, decay: Array | None, time: Array) -> Array:

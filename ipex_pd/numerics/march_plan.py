@@ -230,11 +230,10 @@ def plan_branches(
 def _lay_out(children: Sequence[_Child], grading: Grading, names: Sequence[str], shape: Shape | None = None) -> Laid:
     families, orders = children[0].families, len(children[0].schedule.orders)
     events = [[keys[:, 0] for keys in child.keys] for child in children]
-    fits = shape is not None and all(a >= b for a, b in zip(shape.room, least_rooms(events), strict=True))
-    sizes = (shape.size,) if shape is not None and fits else _SIZES
-    if shape is not None and fits:
-        room = shape.room
+    if shape is not None and all(a >= b for a, b in zip(shape.room, least_rooms(events), strict=True)):
+        room, sizes = shape.room, range(shape.size, shape.size + 1)
     else:
+        sizes = _SIZES
         room = rooms([(child.hard, own) for child, own in zip(children, events, strict=True)], grading)
     for child in children:
         child.cut(room, grading)

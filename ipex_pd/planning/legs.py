@@ -6,7 +6,7 @@ some weeks after its last dose, and from then on a stabilised method takes a wee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -56,14 +56,22 @@ def with_drugs(system: System, names: tuple[str, ...]) -> System:
     return replace(system, drugs=tuple(drug for drug in system.drugs if drug.name in names))
 
 
-def given_drugs(system: System, schedule: Schedule) -> tuple[str, ...]:
-    """Drugs of which a schedule gives anything."""
-    amounts = np.asarray(schedule.amount)
-    given = {schedule.orders[k].drug for k in np.unique(schedule.order[amounts > 0])}
-    return tuple(drug.name for drug in system.drugs if drug.name in given)
+def last_given(schedule: Schedule) -> dict[str, float]:
+    """Drug -> day on which its last dose has been given or infused [day]; only drugs of which anything is given."""
+    ends = np.asarray(schedule.times) + np.asarray(schedule.duration)
+    found: dict[str, float] = {}
+    for k in np.flatnonzero(np.asarray(schedule.amount) > 0):
+        drug = schedule.orders[schedule.order[k]].drug
+        found[drug] = max(found.get(drug, -np.inf), float(ends[k]))
+    return found
 
 
-def of_drugs(schedule: Schedule, names: Sequence[str]) -> Schedule:
+def in_order(system: System, names: Collection[str]) -> tuple[str, ...]:
+    """Some drugs in the order of a system."""
+    return tuple(drug.name for drug in system.drugs if drug.name in names)
+
+
+def of_drugs(schedule: Schedule, names: Collection[str]) -> Schedule:
     """What a schedule gives of some drugs, its transplants and visits; without drugs the transplants alone."""
     kept = [k for k, order in enumerate(schedule.orders) if order.drug in names]
     place = np.full(len(schedule.orders), -1)
@@ -88,11 +96,7 @@ def stops(schedule: Schedule, start: float, day: float, horizon: float) -> list[
         day: of the transplant.
         horizon: [day].
     """
-    ends = np.asarray(schedule.times) + np.asarray(schedule.duration)
-    drugs = np.array([schedule.orders[k].drug for k in schedule.order], dtype=object)
-    given = np.asarray(schedule.amount) > 0
-    found = [float(ends[given & (drugs == name)].max()) + WASHOUT for name in dict.fromkeys(drugs[given])]
-    found = sorted({*(max(end, day + WASHOUT) for end in found), day + ACUTE})
+    found = sorted({*(max(end, day) + WASHOUT for end in last_given(schedule).values()), day + ACUTE})
     last = [horizon]
     for end in reversed(found):
         if start + _FIRST < end < last[0] - _APART:
@@ -124,19 +128,18 @@ class Walk:
     parts: list[Marched] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.last = last_given(self.schedule)
         self.at, self.stops = self.start, stops(self.schedule, self.start, self.day, self.horizon)
 
     def needed(self, system: System) -> tuple[str, ...]:
         """Drugs that are still given, or left in anyone."""
-        ends = np.asarray(self.schedule.times) + np.asarray(self.schedule.duration)
-        later = (ends > self.at - _BEFORE) & (np.asarray(self.schedule.amount) > 0)
-        found = {self.schedule.orders[k].drug for k in self.schedule.order[later]}
+        found = {name for name, end in self.last.items() if end > self.at - _BEFORE}
         last = self.parts[-1] if self.parts else self.trunk
         if last is not None:
             row = int(np.argmin(np.abs(np.asarray(last.branch.keep) - self.at)))
             amounts = zip(last.drugs, last.carried.amounts, strict=True)
             found |= {name for name, amount in amounts if float(np.max(amount[row], initial=0.0)) > 0.5 * GONE}
-        return tuple(drug.name for drug in system.drugs if drug.name in found)
+        return in_order(system, found)
 
     def pace(self, drugs: tuple[str, ...]) -> Pace:
         """How the next leg is marched."""

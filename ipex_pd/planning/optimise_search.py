@@ -46,7 +46,7 @@ APART = 0.1
 CROSSING = ("start", "stop", "transplant")
 """Quantities that pass doses as they move."""
 _COARSE = 8
-"""Part of its range that the first step of a walk takes: one in so many."""
+"""First steps of a walk in the range of a quantity."""
 _DAY = 1.0
 """The last step of a walk [day]."""
 _WORTH = 1e-6
@@ -226,16 +226,14 @@ class Searcher:
         found = self._stage(f"{label}, doses", walked, width, stopping, held=free)
         if found.interrupted or found.violation > max(FEASIBLE, self._standing_at(walked, width)[1]):
             return walked
-        return self._over_days(label, found.x, width, np.flatnonzero(free), coarse=0.5 * _COARSE**-1)
+        return self._over_days(label, found.x, width, np.flatnonzero(free), 2 * _COARSE)
 
     def _standing_at(self, x: Array, width: float) -> tuple[float, float]:
         """Value and violation."""
         found = self.objective.sharpened(width).told(x)
         return found.value, self.violation(x, found.limits)
 
-    def _over_days(
-        self, label: str, x: Array, width: float, places: np.ndarray, coarse: float = 1.0 / _COARSE
-    ) -> Array:
+    def _over_days(self, label: str, x: Array, width: float, places: np.ndarray, parts: int = _COARSE) -> Array:
         """The best point that steps of some quantities lead to; each step is tried both ways, and halved.
 
         Steps are of whole days, so that what a day is compared with lies as far from its doses.
@@ -243,7 +241,7 @@ class Searcher:
         template, count = self.template, 0
         value, over = self._standing_at(x, width)
         for place in places:
-            step = np.ceil(coarse * (template.upper[place] - template.lower[place]))
+            step = np.ceil((template.upper[place] - template.lower[place]) / parts)
             while step >= _DAY:
                 moved = False
                 for ahead in (step, -step):
@@ -281,9 +279,9 @@ class Searcher:
 
     def standing(self, end: SearchEnd) -> SearchEnd:
         """An end of a search on other members, with goal and violation on these; its optimality stays that of them."""
-        at = self.objective.told(end.x)
-        kept = replace(end.minimum, value=-at.value, violation=self.violation(end.x, at.limits), interrupted=True)
-        return replace(end, value=at.value, minimum=replace(kept, converged=False))
+        value, over = self._standing_at(end.x, self.options.widths[-1])
+        kept = replace(end.minimum, value=-value, violation=over, interrupted=True)
+        return replace(end, value=value, minimum=replace(kept, converged=False))
 
     def roughly(self, start: PlanStart, iterations: int = 6) -> SearchEnd:
         """A short search at the last width, to rank combinations."""

@@ -23,7 +23,7 @@ from ipex_pd.planning.course import Course
 from ipex_pd.planning.ensemble import Ensemble
 from ipex_pd.planning.evidence import Floats
 from ipex_pd.planning.goals import goal_quantity
-from ipex_pd.planning.legs import TRUNK, Pace, Walk, given_drugs, of_drugs, walk, with_drugs
+from ipex_pd.planning.legs import TRUNK, Pace, Walk, in_order, last_given, of_drugs, walk, with_drugs
 from ipex_pd.planning.paths import NEVER
 from ipex_pd.planning.transplant_plans import TransplantPlans, first_difference, held_lags, transplant_plans
 from ipex_pd.records.plan_goals import QualityStates
@@ -179,7 +179,7 @@ class Marcher:
         self.wishes = tuple(Wish(g.name, g.sign * g.weight, g.states) for g in goal.goals)
         self.names = _READ
         self.never = self.plans.schedule(NEVER)
-        self.bridge = given_drugs(self.system, self.never)
+        self.bridge = in_order(self.system, last_given(self.never))
         self.trunk_names = (*self.names, *self.bridge)
         self.schedules: dict[float, Schedule] = {}
         self.starts: dict[float, float] = {}
